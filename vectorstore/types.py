@@ -1,0 +1,90 @@
+"""The vocabulary of the store: papers, chunks, passages, and what an embedder promises.
+
+Knows nothing of files, indexes or language models.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Paper:
+    """One record of a collection; citations point into its abstract, which is kept as it came."""
+
+    id: str
+    title: str
+    abstract: str
+    authors: tuple[str, ...] = ()
+    year: int | None = None
+    url: str | None = None
+    venue: str | None = None
+    code_url: str | None = None
+    video_url: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over all fields; two papers with the same fingerprint are the same record."""
+        canonical = json.dumps(asdict(self), sort_keys=True, ensure_ascii=False, default=str)
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """An exact span of an abstract: ``paper.abstract[start:end] == text``."""
+
+    id: str
+    paper_id: str
+    position: int
+    start: int
+    end: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A retrieved paper with its best chunk. There is one passage per paper in a result."""
+
+    paper: Paper
+    chunk: Chunk
+    rank: int
+    """From 1."""
+    score: float
+    """Fused, unitless; orders one result and says nothing about absolute relevance."""
+    similarity: float | None
+    """Cosine of question and chunk in [-1, 1]; None if only the lexical index found the paper."""
+
+
+@dataclass(frozen=True, slots=True)
+class IngestReport:
+    """What one ingest did, in papers."""
+
+    added: int
+    updated: int
+    unchanged: int
+    removed: int
+    chunks: int
+    seconds: float
+
+
+class Embedder(Protocol):
+    """Text to unit vectors."""
+
+    @property
+    def name(self) -> str:
+        """Identifies the vectors: two embedders with one name are interchangeable."""
+
+    @property
+    def dimension(self) -> int:
+        """Length of a vector."""
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return an array of shape (len(texts), dimension); every row has norm 1."""
