@@ -1,0 +1,97 @@
+"""Options that commands share: those of the settings, and what goes with every command.
+
+Each option is declared once here and named by the commands that take it. Knows nothing of what
+the commands do.
+"""
+
+import inspect
+import logging
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+# No `from __future__ import annotations`: the commands are made of these annotations.
+
+_OPTIONS: Mapping[str, Any] = {
+    "index": Annotated[Path | None, typer.Option("--index", metavar="PATH", help="The index.")],
+    "model": Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            metavar="MODEL",
+            help="A name of `assistant models list`, a GGUF file, or hf:owner/repo/file.gguf.",
+        ),
+    ],
+    "gpu_layers": Annotated[
+        str | None,
+        typer.Option("--gpu-layers", metavar="N|auto", help="Layers to place on a GPU."),
+    ],
+    "threads": Annotated[
+        int | None, typer.Option("--threads", min=1, help="Threads of the model.")
+    ],
+    "offline": Annotated[
+        bool | None, typer.Option("--offline", help="Fetch nothing, not even a missing model.")
+    ],
+}
+_VERBOSE = Annotated[
+    int,
+    typer.Option(
+        "--verbose",
+        "-v",
+        count=True,
+        show_default=False,
+        help="Tell what is going on; twice: with tracebacks.",
+    ),
+]
+STORE = ("index", "offline")
+"""What a command needs that works on the papers alone."""
+ENGINE = ("index", "model", "gpu_layers", "threads", "offline")
+"""What a command needs that answers questions."""
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def configured(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the named options; its first argument is the settings that they make."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        def run(**arguments: Any) -> None:
+            from assistant.settings import load_settings
+
+            _start_logging(arguments.pop("verbose"))
+            flags = {name: arguments.pop(name) for name in names}
+            command(load_settings(**flags), **arguments)
+
+        own = list(inspect.signature(command).parameters.values())[1:]
+        added = [_keyword(name, _OPTIONS[name], None) for name in names]
+        parameters = [*own, *added, _keyword("verbose", _VERBOSE, 0)]
+        keyword_only = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters]
+        run.__name__, run.__doc__ = command.__name__, keeping_lines(command.__doc__ or "")
+        run.__annotations__ = {p.name: p.annotation for p in parameters}
+        run.__signature__ = inspect.Signature(keyword_only)  # type: ignore[attr-defined]
+        return run
+
+    return decorate
+
+
+def _keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(name, kind, default=default, annotation=annotation)
+
+
+def keeping_lines(text: str) -> str:
+    """Mark the paragraphs that hold indented lines, so that help shows their lines as they are."""
+    paragraphs = inspect.cleandoc(text).split("\n\n")
+    return "\n\n".join("\b\n" + p if "\n  " in p else p for p in paragraphs)
+
+
+def _start_logging(verbosity: int) -> None:
+    if verbosity:
+        level = logging.INFO if verbosity == 1 else logging.DEBUG
+        form = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+        logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format=form)
+        for package in ("assistant", "vectorstore"):
+            logging.getLogger(package).setLevel(level)

@@ -1,0 +1,136 @@
+"""KV states of papers, in memory and on disk, so that each paper is read by the model once.
+
+A state is opaque bytes under a name. The folder's name carries everything that a state depends on
+(model, build, cache layout, prefix), the file's name what was read; a state that is found is
+therefore the right one, and one that is damaged is as good as none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import os
+import tempfile
+from collections import OrderedDict
+from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+_DIGEST_BYTES = 32
+
+
+class StateCache:
+    """A dictionary of states that forgets the least recently used.
+
+    Args:
+        folder: Where states are kept; None keeps them in memory alone.
+        disk_bytes: Most that the folder's parent (the states of all models) may hold.
+        memory_bytes: Most that is kept in memory.
+    """
+
+    def __init__(self, folder: Path | None, *, disk_bytes: int, memory_bytes: int) -> None:
+        self._folder = folder if disk_bytes > 0 else None
+        self._disk_bytes = disk_bytes
+        self._memory_bytes = memory_bytes
+        self._memory: OrderedDict[str, bytes] = OrderedDict()
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._memory or (
+            self._folder is not None and (self._folder / name).is_file()
+        )
+
+    @property
+    def is_full(self) -> bool:
+        """Whether a further state would soon push out another."""
+        if self._folder is None:
+            return sum(map(len, self._memory.values())) > 0.9 * self._memory_bytes
+        held = sum(path.stat().st_size for path in self._folder.parent.glob("*/*"))
+        return held > 0.9 * self._disk_bytes
+
+    def get(self, name: str) -> bytes | None:
+        """The state, or None if it was never kept, is gone, or is damaged."""
+        if name in self._memory:
+            self._memory.move_to_end(name)
+            return self._memory[name]
+        state = self._read(name)
+        if state is not None:
+            self._remember(name, state)
+        return state
+
+    def put(self, name: str, state: bytes) -> None:
+        """Keep a state. A full disk or a read-only folder costs speed, nothing else."""
+        self._remember(name, state)
+        if self._folder is None:
+            return
+        try:
+            self._write(self._folder, name, state)
+            self._evict(self._folder.parent)
+        except OSError as error:
+            logger.warning("a paper state could not be kept in %s: %s", self._folder, error)
+
+    def drop(self, name: str) -> None:
+        """Forget a state that turned out to be of no use."""
+        self._memory.pop(name, None)
+        if self._folder is not None:
+            with contextlib.suppress(OSError):
+                (self._folder / name).unlink()
+
+    def _remember(self, name: str, state: bytes) -> None:
+        self._memory[name] = state
+        self._memory.move_to_end(name)
+        while len(self._memory) > 1 and sum(map(len, self._memory.values())) > self._memory_bytes:
+            self._memory.popitem(last=False)
+
+    def _read(self, name: str) -> bytes | None:
+        if self._folder is None:
+            return None
+        path = self._folder / name
+        try:
+            data = path.read_bytes()
+            os.utime(path)  # the order of eviction
+        except OSError:
+            return None
+        digest, state = data[:_DIGEST_BYTES], data[_DIGEST_BYTES:]
+        if _digest(state) != digest:
+            logger.warning("a damaged paper state is read again: %s", path)
+            self.drop(name)
+            return None
+        return state
+
+    @staticmethod
+    def _write(folder: Path, name: str, state: bytes) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=folder, prefix=".")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(_digest(state))
+                file.write(state)
+            Path(temporary).replace(folder / name)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                Path(temporary).unlink()
+            raise
+
+    def _evict(self, root: Path) -> None:
+        files = [(path.stat(), path) for path in root.glob("*/*") if path.is_file()]
+        excess = sum(stat.st_size for stat, _ in files) - self._disk_bytes
+        for stat, path in sorted(files, key=lambda pair: pair[0].st_mtime):
+            if excess <= 0:
+                break
+            with contextlib.suppress(OSError):
+                path.unlink()
+                excess -= stat.st_size
+
+
+def _digest(state: bytes) -> bytes:
+    return hashlib.blake2b(state, digest_size=_DIGEST_BYTES).digest()
+
+
+def state_name(*parts: str | bytes) -> str:
+    """A file name for what the parts say."""
+    digest = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        digest.update(len(data).to_bytes(8, "big") + data)
+    return digest.hexdigest()

@@ -1,0 +1,173 @@
+"""One worker, a fair queue, and streams of events that anyone may close at any moment.
+
+A llama.cpp context serves one caller at a time. Questions therefore run one after the other, in the
+order in which they came, on one thread; each caller reads its events from a stream of its own and
+may stop reading without harm to the others. Knows nothing of questions or models.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Generic, TypeVar
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+_IDLE = object()
+"""Runs while nobody waits."""
+
+
+class _End:
+    """Marks the end of a stream in its queue."""
+
+
+class EventStream(Iterator[T], Generic[T]):
+    """The events of one job, as they come. Closing it stops the job, from whatever thread."""
+
+    def __init__(self) -> None:
+        self._news: queue.SimpleQueue[T | BaseException | _End] = queue.SimpleQueue()
+        self._closed = threading.Event()
+        self._on_close: Callable[[], None] | None = None
+
+    def __next__(self) -> T:
+        if self._closed.is_set():
+            raise StopIteration
+        item = self._news.get()
+        if isinstance(item, _End):
+            self._closed.set()
+            raise StopIteration
+        if isinstance(item, BaseException):
+            self._closed.set()
+            raise item
+        return item
+
+    def close(self) -> None:
+        """Stop the job if it runs, and end the iteration; repeatedly if you like."""
+        if not self._closed.is_set():
+            self._closed.set()
+            self._news.put(_End())  # wakes a reader in another thread
+            if self._on_close:
+                self._on_close()
+
+    def announce(self, event: T) -> None:
+        """Put an event into the stream from outside the job."""
+        self._news.put(event)
+
+    @property
+    def closed(self) -> bool:
+        """Nobody reads any more, or there is nothing left to read."""
+        return self._closed.is_set()
+
+    def __enter__(self) -> EventStream[T]:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        self.close()
+
+
+class Worker:
+    """Runs jobs one after the other on its own thread, first come, first served.
+
+    Args:
+        interrupt: Called, from any thread, when the running job is to stop soon.
+        rearm: Called on the worker's thread before each job; undoes an interrupt.
+    """
+
+    def __init__(self, interrupt: Callable[[], None], rearm: Callable[[], None]) -> None:
+        self._interrupt = interrupt
+        self._rearm = rearm
+        self._lock = threading.Lock()
+        self._running: object = None
+        self._waiting = 0
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="assistant")
+
+    def submit(self, job: Callable[[], Iterator[T]]) -> tuple[EventStream[T], int]:
+        """Queue a job; returns its stream and the number of jobs ahead of it."""
+        stream: EventStream[T] = EventStream()
+        news, closed = stream._news, stream._closed  # the worker must not keep the stream alive
+
+        def stop() -> None:
+            with self._lock:
+                if self._running is news:
+                    self._interrupt()
+
+        stream._on_close = stop
+        with self._lock:
+            ahead = self._waiting
+            self._waiting += 1
+            if self._running is _IDLE:
+                self._interrupt()
+        self._pool.submit(self._run, job, news, closed)
+        return stream, ahead
+
+    def _run(
+        self,
+        job: Callable[[], Iterator[T]],
+        news: queue.SimpleQueue[T | BaseException | _End],
+        closed: threading.Event,
+    ) -> None:
+        try:
+            with self._lock:
+                self._running = news
+                self._rearm()
+            if not closed.is_set():
+                for event in job():
+                    news.put(event)
+                    if closed.is_set():
+                        break
+            news.put(_End())
+        except BaseException as error:  # noqa: BLE001 - it is raised where the stream is read
+            news.put(error)
+        finally:
+            with self._lock:
+                self._running = None
+                self._waiting -= 1
+
+    def while_idle(self, step: Callable[[], bool]) -> None:
+        """Call ``step`` again and again while nobody waits, until it returns False.
+
+        A job that comes meanwhile interrupts it; what ``step`` raises ends it.
+        """
+        with contextlib.suppress(RuntimeError):  # closed meanwhile
+            self._pool.submit(self._idle, step)
+
+    def _idle(self, step: Callable[[], bool]) -> None:
+        with self._lock:
+            idle = not self._waiting
+            if idle:
+                self._running = _IDLE
+                self._rearm()
+        try:
+            again = step() if idle else True
+        except Exception:
+            logger.exception("what was done while idle has failed")
+            again = False
+        finally:
+            with self._lock:
+                if idle:
+                    self._running = None
+        if again:
+            self.while_idle(step)  # behind the jobs that wait
+
+    def close(self) -> None:
+        """Stop the running job, drop the waiting ones, and end the thread."""
+        with self._lock:
+            if self._running is not None:
+                self._interrupt()
+        self._pool.shutdown(wait=True, cancel_futures=True)

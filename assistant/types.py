@@ -1,0 +1,237 @@
+"""The vocabulary of an answer: what a question returns, and the events on the way there.
+
+``Answer.as_dict`` is the JSON contract of the terminal, the batch files and the API: fields may
+be added, none renamed. Knows nothing of models, prompts or pages.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from vectorstore import Paper, Passage
+
+Status = Literal["answered", "abstained", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """One quotation: ``paper.abstract[start:end] == quote``; its marker is ``[number]``."""
+
+    number: int
+    paper_id: str
+    title: str
+    chunk_id: str
+    start: int
+    end: int
+    quote: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """One sentence of an answer and the citations it rests on; ``text`` ends with their markers."""
+
+    text: str
+    citations: tuple[Citation, ...]
+    support: float
+    """Share of its content words, weighted by IDF, that the cited abstract holds; in [0, 1]."""
+    verbatim: bool = False
+    """The sentence is a quotation, shown because nothing the model wrote could be verified."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShownPassage:
+    """A paper that the model read for this question; an answer has them best first."""
+
+    paper: Paper
+    chunk_id: str
+    score: float
+    """Of the retrieval; orders one result."""
+    likelihood: float
+    """log P(question | paper), in nats; orders the papers of one question."""
+    probe: float | None
+    """Log odds of yes against no to "does this paper hold the answer"; None if it was not asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Seconds since the question was asked; None for what never came."""
+
+    retrieved_seconds: float | None
+    first_text_seconds: float | None
+    total_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """What the model did: tokens taken from kept states, read anew, and written."""
+
+    reused: int = 0
+    prefilled: int = 0
+    decoded: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The result of a question. An abstention is a result too; so is an error, in a batch."""
+
+    question: str
+    text: str
+    status: Status
+    reason: str | None
+    sentences: tuple[Sentence, ...]
+    citations: tuple[Citation, ...]
+    passages: tuple[ShownPassage, ...]
+    timings: Timings
+    tokens: Tokens
+    model: str
+    standalone_question: str | None = None
+    """What was really asked, where a follow-up had to be rewritten."""
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The JSON contract."""
+        return {
+            "question": self.question,
+            "text": self.text,
+            "status": self.status,
+            "reason": self.reason,
+            "standalone_question": self.standalone_question,
+            "citations": [
+                {
+                    "number": citation.number,
+                    "paper_id": citation.paper_id,
+                    "title": citation.title,
+                    "chunk_id": citation.chunk_id,
+                    "start": citation.start,
+                    "end": citation.end,
+                    "quote": citation.quote,
+                }
+                for citation in self.citations
+            ],
+            "sentences": [
+                {
+                    "text": sentence.text,
+                    "citations": [citation.number for citation in sentence.citations],
+                    "support": round(sentence.support, 3),
+                    "verbatim": sentence.verbatim,
+                }
+                for sentence in self.sentences
+            ],
+            "passages": [
+                {
+                    "paper_id": passage.paper.id,
+                    "title": passage.paper.title,
+                    "text": passage.paper.abstract,
+                    "score": round(passage.score, 4),
+                    "likelihood": round(passage.likelihood, 2),
+                    "probe": None if passage.probe is None else round(passage.probe, 3),
+                }
+                for passage in self.passages
+            ],
+            "timings": {
+                "retrieved_seconds": self.timings.retrieved_seconds,
+                "first_text_seconds": self.timings.first_text_seconds,
+                "total_seconds": self.timings.total_seconds,
+            },
+            "tokens": {
+                "reused": self.tokens.reused,
+                "prefilled": self.tokens.prefilled,
+                "decoded": self.tokens.decoded,
+            },
+            "model": self.model,
+        }
+
+    def __str__(self) -> str:
+        """The text, and below it each quotation with its paper."""
+        lines = [self.text]
+        if self.citations:
+            lines.append("")
+            lines += [f'[{c.number}] {c.title}: "{c.quote}"' for c in self.citations]
+        return "\n".join(lines)
+
+    def _repr_markdown_(self) -> str:
+        quotes = [
+            f"> **[{c.number}]** {_escape_markdown(c.title)}: “{_escape_markdown(c.quote)}”"
+            for c in self.citations
+        ]
+        return "\n\n".join([_escape_markdown(self.text), *quotes])
+
+    def _repr_html_(self) -> str:
+        quotes = "".join(
+            f'<li value="{c.number}"><cite>{html.escape(c.title)}</cite>: '
+            f"<q>{html.escape(c.quote)}</q></li>"
+            for c in self.citations
+        )
+        text = html.escape(self.text).replace("\n", "<br>")
+        return f"<p>{text}</p><ol>{quotes}</ol>" if quotes else f"<p>{text}</p>"
+
+
+def _escape_markdown(text: str) -> str:
+    return "".join("\\" + char if char in "\\`*_{}<>#|$~" else char for char in text)
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """Others are being served first; ``ahead`` of them, from 1."""
+
+    ahead: int
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieved:
+    """The candidate papers, best first; comes before any work of the model."""
+
+    passages: tuple[Passage, ...]
+    seconds: float
+    standalone_question: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The model reads a paper for the first time: number ``position`` of ``total``."""
+
+    paper: Paper
+    position: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """The papers that the model read, by how well they explain the question, best first."""
+
+    papers: tuple[Paper, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """Does this paper hold the answer: ``score`` is the log odds of yes against no."""
+
+    paper: Paper
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """The sentence that is being written. Not verified: show it as a draft or not at all."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """A sentence that may be shown as fact; it replaces the draft."""
+
+    sentence: Sentence
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The last event of every stream."""
+
+    answer: Answer
+
+
+Event = Queued | Retrieved | Reading | Ranked | Probed | Draft | Verified | Done
