@@ -1,0 +1,77 @@
+"""Which questions can be asked, which want several papers, which lean on earlier ones."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assistant.errors import QuestionError
+from assistant.question import MOST_CHARACTERS, asks_for_several, checked, refers_back
+
+
+@pytest.mark.parametrize("text", ["", "   ", "?", "...!", "\x00\x01", "\u200b"])
+def test_what_holds_no_word_is_no_question(text: str) -> None:
+    with pytest.raises(QuestionError) as caught:
+        checked(text)
+    assert caught.value.hint
+
+
+def test_a_hundred_thousand_characters_are_refused_in_words() -> None:
+    with pytest.raises(QuestionError, match="100,000 characters"):
+        checked("word " * 19_999 + "word?")
+
+
+@given(st.text(max_size=MOST_CHARACTERS))
+def test_a_checked_question_is_printable_and_stays_as_it_is(text: str) -> None:
+    try:
+        question = checked(text)
+    except QuestionError:
+        return
+    assert question
+    assert question == checked(question)
+    assert all(char.isprintable() or char in "\n\t" for char in question)
+
+
+def test_a_lone_surrogate_is_replaced() -> None:
+    assert checked("what \udcff is it") == "what ? is it"
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "Which methods make diffusion models forget, and what is the idea of each?",
+        "Compare UL2 and CodeGen2.",
+        "What approaches are there to continual learning?",
+        "What is the difference between LIME and SHAP?",
+        "List all papers about retrieval.",
+    ],
+)
+def test_questions_over_several_papers_are_seen(question: str) -> None:
+    assert asks_for_several(question)
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "How many datasets does BenchX include?",
+        "What does the temperature do in contrastive learning?",
+        "Which architecture has an output dictionary made of input positions?",
+    ],
+)
+def test_questions_about_one_thing_are_not(question: str) -> None:
+    assert not asks_for_several(question)
+
+
+@pytest.mark.parametrize(
+    ("question", "leans"),
+    [
+        ("And on which datasets?", True),
+        ("How much does that method modify?", True),
+        ("Why?", True),
+        ("Which closed models does it beat?", True),
+        ("Which benchmark compares chest X-ray pretraining methods?", False),
+    ],
+)
+def test_follow_ups_are_rewritten_only_when_they_lean(question: str, leans: bool) -> None:
+    assert refers_back(question) == leans

@@ -1,0 +1,134 @@
+"""Which module may import what, and when."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("vectorstore", "assistant")
+MODULES = [path for package in PACKAGES for path in sorted((ROOT / package).glob("*.py"))]
+
+HEAVY = (
+    "chromadb",
+    "gradio",
+    "huggingface_hub",
+    "langchain_text_splitters",
+    "llama_cpp",
+    "onnx",
+    "onnxruntime",
+    "safetensors",
+    "tantivy",
+    "tokenizers",
+)
+"""Libraries that take long to import or bring much along."""
+
+_USERS = {"llama_cpp": ["assistant/hardware.py", "assistant/llama.py"]}
+"""Where a heavy library has two users: one runs models, the other asks what was built."""
+
+_PRINTERS = {Path("assistant/cli.py")}
+
+
+def _name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def _imports(path: Path) -> Iterator[str]:
+    """Yield the dotted names that a module imports anywhere, also inside functions."""
+    for node in ast.walk(_tree(path)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{_name(path)}:{node.lineno}: a relative import"
+            yield node.module or ""
+
+
+@cache
+def _packages_imported(path: Path) -> set[str]:
+    return {name.partition(".")[0] for name in _imports(path)}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "vectorstore").glob("*.py")), ids=_name)
+def test_the_store_knows_nothing_of_the_assistant(path: Path) -> None:
+    assert "assistant" not in _packages_imported(path)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=_name)
+def test_the_program_imports_neither_tests_nor_setup(path: Path) -> None:
+    assert not {"tests", "bootstrap", "pytest"} & _packages_imported(path)
+
+
+@pytest.mark.parametrize("library", HEAVY)
+def test_a_heavy_library_is_imported_by_one_module(library: str) -> None:
+    users = [_name(path) for path in MODULES if library in _packages_imported(path)]
+    assert len(users) == 1 or users == _USERS.get(library), users
+
+
+def test_importing_every_module_loads_no_heavy_library() -> None:
+    names = [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for path in MODULES
+        if path.name != "__main__.py"
+    ]
+    code = (
+        "import importlib, sys\n"
+        f"for name in {names!r}: importlib.import_module(name)\n"
+        f"print(*sorted(set({HEAVY!r}) & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == []
+
+
+def test_modules_do_not_import_each_other_in_a_circle() -> None:
+    graph = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in MODULES}
+    edges = {
+        module: {name for name in _imports_on_load(path) if name in graph}
+        for module, path in graph.items()
+    }
+    while leaves := {module for module, targets in edges.items() if not targets}:
+        edges = {
+            module: targets - leaves for module, targets in edges.items() if module not in leaves
+        }
+    assert edges == {}
+
+
+def _imports_on_load(path: Path) -> Iterator[str]:
+    for node in _tree(path).body:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or ""
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=_name)
+def test_only_the_command_line_prints(path: Path) -> None:
+    if path.relative_to(ROOT) in _PRINTERS:
+        return
+    calls = [
+        node.lineno
+        for node in ast.walk(_tree(path))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id in {"print", "breakpoint"}
+    ]
+    assert calls == [], f"{_name(path)} prints in lines {calls}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=_name)
+def test_a_module_says_what_it_is_for(path: Path) -> None:
+    assert ast.get_docstring(_tree(path)), _name(path)

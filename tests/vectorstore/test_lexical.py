@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import math
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from vectorstore import IndexDamagedError, Paper
+from vectorstore.lexical import LexicalIndex
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> LexicalIndex:
+    return LexicalIndex.create(tmp_path / "lexical")
+
+
+def paper(key: str, abstract: str, title: str = "T") -> Paper:
+    return Paper(key, title, abstract)
+
+
+WORDS = ["graph", "forget", "label", "prompt", "pixel", "tulu", "state", "merge"]
+# At most 39 words: tantivy keeps the length of longer texts in one byte, rounded.
+ABSTRACTS = st.lists(
+    st.lists(st.sampled_from(WORDS), min_size=1, max_size=38).map(" ".join), min_size=1, max_size=8
+)
+
+
+def slow_bm25(papers: list[Paper], query: list[str]) -> dict[str, float]:
+    """Score by the formula of Robertson and Zaragoza (2009), doi:10.1561/1500000019."""
+    texts = {p.id: f"{p.title} {p.abstract}".lower().split() for p in papers}
+    mean = sum(map(len, texts.values())) / len(texts)
+    scores: dict[str, float] = {}
+    for key, words in texts.items():
+        counts = Counter(words)
+        for term in query:
+            frequency = sum(term in other for other in texts.values())
+            idf = math.log(1 + (len(texts) - frequency + 0.5) / (frequency + 0.5))
+            norm = counts[term] + 1.2 * (1 - 0.75 + 0.75 * len(words) / mean)
+            scores[key] = scores.get(key, 0.0) + idf * counts[term] * 2.2 / norm
+    return {key: score for key, score in scores.items() if score}
+
+
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None
+)
+@given(abstracts=ABSTRACTS, query=st.lists(st.sampled_from(WORDS[:6]), min_size=1, max_size=5))
+def test_scores_equal_a_slow_independent_reference(
+    tmp_path_factory: pytest.TempPathFactory, abstracts: list[str], query: list[str]
+) -> None:
+    index = LexicalIndex.create(tmp_path_factory.mktemp("lexical"))
+    papers = [paper(str(number), abstract) for number, abstract in enumerate(abstracts)]
+    index.replace(papers)
+    # These words are their own stems; the reference knows nothing of stemming.
+    assert index.terms(" ".join(query)) == query
+    found = index.search(" ".join(query), 100)
+    assert dict(found) == pytest.approx(slow_bm25(papers, query), rel=1e-5)
+    assert [score for _, score in found] == sorted((s for _, s in found), reverse=True)
+
+
+def test_spellings_and_word_forms_meet(index: LexicalIndex) -> None:
+    index.replace([paper("a", r"We train T\"ULU models"), paper("b", "Fréchet distances")])
+    for query in ("TÜLU", "tulu", r"T\"{U}LU", "Tu\u0308lu", "training", "MODEL"):
+        assert [key for key, _ in index.search(query, 9)] == ["a"], query
+    for query in ("Frechet", r"Fr\'echet", "distance"):
+        assert [key for key, _ in index.search(query, 9)] == ["b"], query
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        'needle) AND (OR "', "title:needle", "needle ^9 ~2 *", "+needle -absent", "needle\\",
+        "needle " * 20_000, "needle\0\ud800", "needle " + "x" * 100_000,
+        "needle " + " ".join(f"w{n}" for n in range(5_000)), "</needle>", "IN [needle]",
+        "[needle TO z]",
+    ],
+)  # fmt: skip
+def test_a_query_is_words_never_a_language(index: LexicalIndex, query: str) -> None:
+    index.replace([paper("a", "a needle"), paper("b", "hay and title")])
+    assert next(key for key, _ in index.search(query, 9)) == "a"
+
+
+@pytest.mark.parametrize("query", ["", "()", "?!", "absent", "*", "\0"])
+def test_a_query_without_known_words_finds_nothing(index: LexicalIndex, query: str) -> None:
+    index.replace([paper("a", "a needle")])
+    assert index.search(query, 9) == []
+
+
+def test_a_paper_is_replaced_and_removed(index: LexicalIndex) -> None:
+    index.replace([paper("a", "old words"), paper("b", "more words")])
+    index.replace([paper("a", "new text")], removed_ids=["b", "unknown"])
+    assert index.search("words", 9) == []
+    assert [key for key, _ in index.search("text", 9)] == ["a"]
+    assert (index.ids(), len(index)) == ({"a"}, 1)
+
+
+def test_ids_are_taken_as_they_are(index: LexicalIndex) -> None:
+    ids = ["A b:c", "a b:c", "ü", "10.1/x", "-"]
+    index.replace([paper(key, "same") for key in ids])
+    index.replace([], removed_ids=["A b:c"])
+    assert index.ids() == set(ids[1:])
+
+
+def test_document_frequency_counts_papers_that_are_there_now(index: LexicalIndex) -> None:
+    index.replace([paper(str(n), "zero-shot learning, shot by shot") for n in range(5)])
+    index.replace([paper("0", "a zero, then a shot"), paper("9", "Tülu")], removed_ids=["1"])
+    words = ["learn", "Learning", "zero-shot", "shot", 'T\\"ULU', "absent", "", "?", "zero"]
+    assert index.document_frequency(words) == dict(
+        zip(words, [3, 3, 3, 4, 1, 0, 0, 0, 4], strict=True)
+    )
+
+
+def test_what_another_opening_wrote_is_seen_after_reload(tmp_path: Path) -> None:
+    reader = LexicalIndex.create(tmp_path)
+    LexicalIndex.open(tmp_path).replace([paper("a", "word")])
+    reader.reload()
+    assert reader.ids() == {"a"}
+
+
+def test_a_damaged_or_missing_index_is_an_error_for_the_user(tmp_path: Path) -> None:
+    folder = tmp_path / "lexical"
+    LexicalIndex.create(folder).replace([paper("a", "word")])
+    (folder / "meta.json").write_text("{")
+    for opening in (LexicalIndex.open, LexicalIndex.create):
+        with pytest.raises(IndexDamagedError, match="lexical index") as caught:
+            opening(folder)
+        assert "--rebuild" in caught.value.hint
+    with pytest.raises(IndexDamagedError):
+        LexicalIndex.open(tmp_path / "nowhere")
