@@ -7,8 +7,6 @@ imported before a command needs it, so that help is there at once.
 import logging
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -16,24 +14,18 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 from typer.core import TyperGroup
 
-from assistant.options import ENGINE, STORE, JsonFlag, configured, keeping_lines
+from assistant import console
+from assistant.cli_models import models_app
+from assistant.cli_papers import ingest, papers_app, search
+from assistant.console import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_PARTLY, EXIT_PIPE
+from assistant.options import ENGINE, JsonFlag, configured, keeping_lines
 
 # No `from __future__ import annotations`: the options below are made of these annotations.
 if TYPE_CHECKING:
     from assistant.batch import Batch, BatchReport
-    from assistant.pipeline import Assistant
     from assistant.settings import Settings
-    from assistant.terminal import Terminal
-    from vectorstore import Embedder, Paper, PaperFormatError
-    from vectorstore.store import Store
 
 logger = logging.getLogger(__name__)
-
-STANDARD_INPUT = "-"
-MAX_STDIN_BYTES = 1_000_000
-"""More than any question that can be asked; what is longer is refused before it is all read."""
-
-EXIT_ERROR, EXIT_PARTLY, EXIT_INTERRUPTED, EXIT_PIPE = 1, 3, 130, 141
 
 _HELP = """Ask questions of a collection of paper abstracts; every sentence of an answer is backed
 by a quotation. Everything runs on this machine.
@@ -73,7 +65,7 @@ class _Edge(TyperGroup):
             _discard_output()
             raise typer.Exit(EXIT_PIPE) from error
         except KeyboardInterrupt as error:
-            _terminal().note("interrupted")
+            console.terminal().note("interrupted")
             raise typer.Exit(EXIT_INTERRUPTED) from error
         except Exception as error:
             raise typer.Exit(_complain(error)) from error
@@ -87,14 +79,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 96},
 )
-papers_app = typer.Typer(
-    help="Look at the papers of the index, or remove some.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
-models_app = typer.Typer(
-    help="Look at the models, fetch them, check them.", no_args_is_help=True, rich_markup_mode=None
-)
+app.command()(ingest)
+app.command()(search)
 app.add_typer(papers_app, name="papers")
 app.add_typer(models_app, name="models")
 
@@ -139,152 +125,6 @@ def main() -> None:
         _flush()
 
 
-# Papers and the index
-
-
-@app.command()
-@configured(*STORE)
-def ingest(
-    settings: "Settings",
-    sources: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="SOURCES", help="Files or folders; - is standard input."),
-    ] = None,
-    seeds: Annotated[bool, typer.Option("--seeds", help="Take the bundled papers too.")] = False,
-    prune: Annotated[
-        bool, typer.Option("--prune", help="Remove the papers that are not in SOURCES.")
-    ] = False,
-    rebuild: Annotated[
-        bool, typer.Option("--rebuild", help="Throw the index away first, and build it anew.")
-    ] = False,
-    as_json: JsonFlag = False,
-) -> None:
-    """Take papers into the index.
-
-    SOURCES are JSON Lines, CSV, page dumps, or folders of such files.
-
-    Papers that are there already and have not changed cost nothing. A bad record is reported
-    with file, line and reason; the good ones are taken, and the exit code is 3.
-
-    Examples:
-      assistant ingest papers.jsonl more/
-      assistant ingest --seeds
-      zcat papers.jsonl.gz | assistant ingest -
-      assistant ingest papers.jsonl --prune
-    """
-    from vectorstore.store import Store
-
-    terminal = _terminal()
-    paths = _paper_sources(sources or [], seeds)
-    papers, failures = _read_papers(paths, terminal)
-    if prune and failures:
-        # Their papers would count as gone.
-        terminal.note(f"nothing is removed, since {_count(len(failures), 'record')} failed")
-    with (
-        Store.create(settings.index, open_embedder(settings), rebuild=rebuild) as store,
-        terminal.counting("ingesting", len(papers), "papers") as progress,
-    ):
-        report = store.ingest(papers, prune=prune and not failures, progress=progress)
-    if as_json:
-        errors = [{"path": f.path, "line": f.line, "reason": f.reason} for f in failures]
-        _print_json({**_fields(report), "failed": errors})
-    else:
-        terminal.say(
-            f"+{report.added} added  ~{report.updated} updated  ={report.unchanged} unchanged  "
-            f"-{report.removed} removed  ({report.chunks} chunks, {report.seconds:.1f} s)"
-        )
-    if failures:
-        terminal.note(f"{_count(len(failures), 'record')} failed", style="red")
-        raise typer.Exit(EXIT_PARTLY)
-
-
-@app.command()
-@configured(*STORE)
-def search(
-    settings: "Settings",
-    query: Annotated[
-        str | None, typer.Argument(metavar="QUERY", help="- or nothing: standard input.")
-    ] = None,
-    top_k: Annotated[int, typer.Option("-k", "--top-k", min=1, max=1000, metavar="N")] = 8,
-    as_json: JsonFlag = False,
-) -> None:
-    """Find the papers closest to a query, without a model.
-
-    Examples:
-      assistant search "chest x-ray pretraining"
-      assistant search "face editing" -k 3 --json
-    """
-    text = _question(query, "search")
-    with _open_store(settings) as store:
-        passages = store.search(text, top_k=top_k)
-    if as_json:
-        _print_json([_fields(passage) for passage in passages])
-        return
-    terminal = _terminal()
-    for passage in passages:
-        terminal.show_passage(passage)
-    if not passages:
-        terminal.note("nothing found")
-
-
-@papers_app.command("list")
-@configured(*STORE)
-def list_papers(settings: "Settings", as_json: JsonFlag = False) -> None:
-    """List the papers: id, year, title.
-
-    Examples:
-      assistant papers list
-      assistant papers list --json | jq length
-    """
-    with _open_store(settings) as store:
-        papers = list(store.papers())
-    if as_json:
-        _print_json([_fields(paper) for paper in papers])
-    else:
-        rows = [(paper.id, str(paper.year or ""), paper.title) for paper in papers]
-        _terminal().table(("id", "year", "title"), rows)
-
-
-@papers_app.command("show")
-@configured(*STORE)
-def show_paper(
-    settings: "Settings",
-    paper_id: Annotated[str, typer.Argument(metavar="ID")],
-    as_json: JsonFlag = False,
-) -> None:
-    """Show a paper with its abstract.
-
-    Example:
-      assistant papers show attention-is-all-you-need
-    """
-    with _open_store(settings) as store:
-        paper = store.paper(paper_id)
-    if as_json:
-        _print_json(_fields(paper))
-    else:
-        _terminal().show_paper(paper)
-
-
-@papers_app.command("remove")
-@configured(*STORE)
-def remove_papers(
-    settings: "Settings",
-    paper_ids: Annotated[list[str], typer.Argument(metavar="ID")],
-    as_json: JsonFlag = False,
-) -> None:
-    """Remove papers from the index.
-
-    Example:
-      assistant papers remove attention-is-all-you-need
-    """
-    with _open_store(settings) as store:
-        removed = store.remove(paper_ids)
-    if as_json:
-        _print_json({"removed": removed})
-    else:
-        _terminal().say(f"-{removed} removed")
-
-
 # Questions
 
 
@@ -308,12 +148,12 @@ def ask(
       assistant ask "Which datasets does BenchX compare on?" --json | jq .citations
       echo "What is a geometric map?" | assistant ask
     """
-    text = _question(question, "ask")
-    with open_assistant(settings) as assistant:
+    text = console.question_text(question, "ask")
+    with console.open_assistant(settings) as assistant:
         if as_json:
-            _print_json(assistant.ask(text).as_dict())
+            console.print_json(assistant.ask(text).as_dict())
         else:
-            _terminal().show_answer(lambda: assistant.stream(text))
+            console.terminal().show_answer(lambda: assistant.stream(text))
 
 
 @app.command()
@@ -334,9 +174,9 @@ def chat(settings: "Settings") -> None:
     """
     from assistant.conversation import converse
 
-    with open_assistant(settings) as assistant:
+    with console.open_assistant(settings) as assistant:
         assistant.preload()
-        converse(assistant, _terminal())
+        converse(assistant, console.terminal())
 
 
 @app.command()
@@ -399,120 +239,13 @@ def serve(
     """
     from assistant.web import serve as serve_page
 
-    with open_assistant(settings) as assistant:
+    with console.open_assistant(settings) as assistant:
         assistant.preload()
         assistant.read_ahead()
         serve_page(assistant, host=host, port=port, open_browser=open_browser, announce=_announce)
 
 
-# Models and health
-
-
-@models_app.command("list")
-@configured("model")
-def list_models(settings: "Settings", as_json: JsonFlag = False) -> None:
-    """List the models that are known by name or here.
-
-    Example:
-      assistant models list
-    """
-    from assistant.models import catalogue, installed
-
-    here = {model.name: model for model in installed(settings.models_dir)}
-    known = catalogue()
-    rows = [
-        {
-            "name": name,
-            "role": known[name].role if name in known else "language",
-            "bytes": known[name].bytes if name in known else here[name].bytes,
-            "memory_bytes": known[name].memory_bytes if name in known else None,
-            "licence": known[name].licence if name in known else None,
-            "installed": name in here,
-            "path": str(here[name].path) if name in here else None,
-            "selected": name == settings.model,
-            "summary": known[name].summary if name in known else "",
-        }
-        for name in dict.fromkeys([*known, *here])
-    ]
-    if as_json:
-        _print_json(rows)
-        return
-    header = ("", "name", "role", "size", "memory", "licence", "what")
-    _terminal().table(header, [_model_cells(row) for row in rows])
-
-
-@models_app.command("pull")
-@configured("model", "offline")
-def pull_models(
-    settings: "Settings",
-    names: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="NAME", help="Default: those that the settings need."),
-    ] = None,
-) -> None:
-    """Fetch models, and check every byte.
-
-    What was interrupted goes on where it stopped.
-
-    Examples:
-      assistant models pull
-      assistant models pull qwen2.5-coder-0.5b-instruct-q4_k_m
-      assistant models pull hf:owner/repo/file.gguf
-    """
-    from assistant.models import pull
-
-    terminal = _terminal()
-    for name in names or _needed_models(settings):
-        with terminal.fetching(name) as progress:
-            path = pull(name, settings.models_dir, progress=progress, offline=settings.offline)
-        terminal.say(str(path))
-
-
-@models_app.command("path")
-@configured()
-def model_path(settings: "Settings", name: Annotated[str, typer.Argument(metavar="NAME")]) -> None:
-    """Print where a model is on this disk.
-
-    Example:
-      assistant models path qwen2.5-coder-1.5b-instruct-q4_k_m
-    """
-    from assistant.models import resolve
-
-    _terminal().say(str(resolve(name, settings.models_dir)))
-
-
-@models_app.command("verify")
-@configured()
-def verify_models(
-    settings: "Settings",
-    names: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="NAME", help="Default: all that are on this disk."),
-    ] = None,
-) -> None:
-    """Hash models and compare them with what was promised.
-
-    The exit code is 3 if one is damaged.
-
-    Example:
-      assistant models verify
-    """
-    from assistant.errors import ModelError
-    from assistant.models import installed, verify
-
-    terminal, failed = _terminal(), False
-    for name in names or [model.name for model in installed(settings.models_dir)]:
-        try:
-            with terminal.stage(f"hashing {name}"):
-                hashes = verify(name, settings.models_dir)
-        except ModelError as error:
-            terminal.complain(str(error), error.hint)
-            failed = True
-            continue
-        for file, digest in hashes.items():
-            terminal.say(f"ok  {name}  {file}  {digest}")
-    if failed:
-        raise typer.Exit(EXIT_PARTLY)
+# Health
 
 
 @app.command()
@@ -535,10 +268,12 @@ def doctor(
 
     findings = examine(settings, full=full)
     if as_json:
-        _print_json([_fields(finding) for finding in findings])
+        console.print_json([console.fields_of(finding) for finding in findings])
     else:
         for finding in findings:
-            _terminal().show_finding(finding.level, finding.topic, finding.message, finding.hint)
+            console.terminal().show_finding(
+                finding.level, finding.topic, finding.message, finding.hint
+            )
     if any(finding.level == "problem" for finding in findings):
         raise typer.Exit(EXIT_ERROR)
 
@@ -546,135 +281,18 @@ def doctor(
 # What the commands share
 
 
-def _terminal() -> "Terminal":
-    from assistant.terminal import Terminal
-
-    return Terminal()
-
-
-@contextmanager
-def open_assistant(settings: "Settings") -> Iterator["Assistant"]:
-    """An assistant with everything that it needs; the first run fetches and builds that."""
-    from assistant.pipeline import Assistant
-    from assistant.setup import ensure_ready
-
-    ensure_ready(settings, _terminal())
-    with Assistant(settings) as assistant:
-        yield assistant
-
-
-def open_embedder(settings: "Settings") -> "Embedder":
-    """The embedding model, fetched if it is missing."""
-    from assistant.errors import ModelMissingError
-    from assistant.models import pull, resolve
-    from assistant.settings import EMBEDDING_MODEL
-    from vectorstore.embedding import MiniLMEmbedder
-
-    try:
-        folder = resolve(EMBEDDING_MODEL, settings.models_dir)
-    except ModelMissingError:
-        with _terminal().fetching(EMBEDDING_MODEL) as progress:
-            folder = pull(
-                EMBEDDING_MODEL, settings.models_dir, progress=progress, offline=settings.offline
-            )
-    return MiniLMEmbedder(folder)
-
-
-def _open_store(settings: "Settings") -> "Store":
-    from vectorstore.store import Store
-
-    return Store.open(settings.index, open_embedder(settings))
-
-
 def _announce(line: str) -> None:
-    _terminal().note(line)
-
-
-def _paper_sources(sources: Sequence[str], seeds: bool) -> list[str]:
-    from assistant.resources import resource
-
-    bundled = [str(resource("seeds/huggingface_papers.txt"))] if seeds else []
-    if sources or bundled:
-        return [*sources, *bundled]
-    if sys.stdin.isatty():
-        raise typer.BadParameter("give paper files or folders, - for standard input, or --seeds")
-    return [STANDARD_INPUT]
-
-
-def _read_papers(
-    sources: Sequence[str], terminal: "Terminal"
-) -> tuple[list["Paper"], list["PaperFormatError"]]:
-    from vectorstore import PaperFormatError
-    from vectorstore.papers import read_papers
-
-    papers: list[Paper] = []
-    failures: list[PaperFormatError] = []
-    for record in read_papers(sources):
-        if isinstance(record, PaperFormatError):
-            failures.append(record)
-            terminal.complain(str(record), record.hint)
-        else:
-            papers.append(record)
-    if not papers:
-        # Nothing is taken, and nothing pruned: an empty collection is never what was meant.
-        raise (
-            failures[-1]
-            if failures
-            else PaperFormatError(
-                "holds no paper",
-                path=", ".join(sources),
-                line=None,
-                hint="assistant ingest --help shows what can be read",
-            )
-        )
-    return papers, failures
-
-
-def _question(argument: str | None, command: str) -> str:
-    """The text of a question, from the argument or standard input.
-
-    Raises:
-        QuestionError: It is empty or not UTF-8.
-    """
-    from assistant.errors import QuestionError
-
-    if argument is None and sys.stdin.isatty():
-        raise typer.BadParameter(f'give a question: assistant {command} "..."')
-    try:
-        if argument is None or argument == STANDARD_INPUT:
-            text = _read_stdin().decode("utf-8-sig")
-        else:
-            # What was not UTF-8 on the command line arrives as lone surrogates.
-            text = argument.encode().decode()
-    except UnicodeError as error:
-        raise QuestionError(
-            "the question is not UTF-8", hint=f"iconv -f latin1 -t utf-8 | assistant {command} -"
-        ) from error
-    if not text.strip():
-        raise QuestionError("the question is empty", hint=f'assistant {command} "What is ...?"')
-    return text.strip()
-
-
-def _read_stdin() -> bytes:
-    from assistant.errors import QuestionError
-
-    data = sys.stdin.buffer.read(MAX_STDIN_BYTES + 1)
-    if len(data) > MAX_STDIN_BYTES:
-        raise QuestionError(
-            f"standard input holds more than {MAX_STDIN_BYTES:,} bytes, which is no question",
-            hint="for a file of questions: assistant batch FILE -o ANSWERS",
-        )
-    return data
+    console.terminal().note(line)
 
 
 def _run_batch(prepared: "Batch", settings: "Settings", answers: Path) -> "BatchReport":
     from assistant.terminal import batch_counts
 
-    terminal = _terminal()
+    terminal = console.terminal()
     try:
         if prepared.pending:
             with (
-                open_assistant(settings) as assistant,
+                console.open_assistant(settings) as assistant,
                 terminal.answering(prepared.report.total) as progress,
             ):
                 report = prepared.run(assistant, progress=progress)
@@ -692,49 +310,11 @@ def _run_batch(prepared: "Batch", settings: "Settings", answers: Path) -> "Batch
     return report
 
 
-def _needed_models(settings: "Settings") -> list[str]:
-    from assistant.models import HUB_PREFIX, catalogue
-    from assistant.settings import EMBEDDING_MODEL
-
-    # A model that is given as a file is there already.
-    fetched = settings.model in catalogue() or settings.model.startswith(HUB_PREFIX)
-    return [settings.model, EMBEDDING_MODEL] if fetched else [EMBEDDING_MODEL]
-
-
-def _model_cells(row: Mapping[str, Any]) -> list[str]:
-    here = "*" if row["selected"] else "+" if row["installed"] else ""
-    memory = "" if row["memory_bytes"] is None else _gigabytes(row["memory_bytes"])
-    size = _gigabytes(row["bytes"])
-    return [here, row["name"], row["role"], size, memory, row["licence"] or "", row["summary"]]
-
-
-def _gigabytes(count: int) -> str:
-    return f"{count / 1e9:.1f} GB"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def _fields(record: Any) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    return asdict(record)
-
-
-def _print_json(value: Any) -> None:
-    """One line for a program, indented for a person."""
-    from assistant.escaping import json_text
-
-    ascii_only = "utf" not in (sys.stdout.encoding or "").lower()
-    print(json_text(value, indent=2 if sys.stdout.isatty() else None, ascii_only=ascii_only))
-
-
 def _complain(error: Exception) -> int:
     """Say what is wrong and what to do about it; return the exit code."""
     from assistant.errors import USER_ERRORS
 
-    terminal = _terminal()
+    terminal = console.terminal()
     logger.debug("the command failed", exc_info=error)
     if isinstance(error, USER_ERRORS):
         terminal.complain(str(error), error.hint)

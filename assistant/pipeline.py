@@ -9,6 +9,7 @@ comes from is known; it is shown only if that paper holds its words, numbers and
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import itertools
 import logging
@@ -467,7 +468,7 @@ class Assistant:
             citations=tuple(run.citations),
             passages=shown,
             timings=Timings(run.retrieved_seconds, run.first_text_seconds, run.seconds),
-            tokens=Tokens(counts.reused, counts.prefilled, counts.decoded) if counts else Tokens(),
+            tokens=Tokens(**dataclasses.asdict(counts)) if counts else Tokens(),
             model=self.settings.model,
             standalone_question=run.standalone,
         )

@@ -38,11 +38,12 @@ _YES, _NO = ("Yes", " Yes", "yes", " yes"), ("No", " No", "no", " no")
 
 @dataclass(slots=True)
 class Counts:
-    """Tokens since the count was started."""
+    """Tokens, and papers read for the first time, since the count was started."""
 
     reused: int = 0
     prefilled: int = 0
     decoded: int = 0
+    papers_read: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +116,7 @@ class Reader:
         for name, tokens in wanted:
             if name in self._slots:
                 self._slots.move_to_end(name)
+                self._states.touch(name)
                 self.counts.reused += 0 if name in self._fresh else len(tokens)
             else:
                 self._make_room(len(tokens) + FRESH_TOKENS, keep)
@@ -162,6 +164,7 @@ class Reader:
             self._model.cut_sequence(sequence)
             raise
         self.counts.prefilled += len(tokens)
+        self.counts.papers_read += 1
         self._fresh.add(name)
         # Without the prefix's cells: what is kept is the block alone.
         self._model.cut_sequence(sequence, 0, prefix)

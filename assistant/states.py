@@ -13,11 +13,28 @@ import logging
 import os
 import tempfile
 from collections import OrderedDict
+from dataclasses import dataclass
 from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
 _DIGEST_BYTES = 32
+# One byte is appended for each hit or miss, so that processes count together without a lock.
+_HITS, _MISSES = ".hits", ".misses"
+
+
+@dataclass(frozen=True, slots=True)
+class StateFolder:
+    """The states of one model, build and prefix."""
+
+    path: Path
+    papers: int
+    bytes: int
+    hits: int
+    """Papers that were wanted and did not have to be read, since the folder was made."""
+    misses: int
+    used: float
+    """When a state was last written or used, in seconds since the epoch; 0 if there is none."""
 
 
 class StateCache:
@@ -45,18 +62,27 @@ class StateCache:
         """Whether a further state would soon push out another."""
         if self._folder is None:
             return sum(map(len, self._memory.values())) > 0.9 * self._memory_bytes
-        held = sum(path.stat().st_size for path in self._folder.parent.glob("*/*"))
+        held = sum(stat.st_size for stat, _ in _state_files(self._folder.parent))
         return held > 0.9 * self._disk_bytes
 
     def get(self, name: str) -> bytes | None:
         """The state, or None if it was never kept, is gone, or is damaged."""
+        state = self._memory.get(name) or self._read(name)
+        if state is None:
+            self._count(_MISSES)
+            return None
+        self._remember(name, state)
+        self.touch(name)
+        return state
+
+    def touch(self, name: str) -> None:
+        """Note that a state was of use, from here or from where its user still has it."""
         if name in self._memory:
             self._memory.move_to_end(name)
-            return self._memory[name]
-        state = self._read(name)
-        if state is not None:
-            self._remember(name, state)
-        return state
+        if self._folder is not None:
+            with contextlib.suppress(OSError):
+                os.utime(self._folder / name)  # the order of eviction
+            self._count(_HITS)
 
     def put(self, name: str, state: bytes) -> None:
         """Keep a state. A full disk or a read-only folder costs speed, nothing else."""
@@ -82,13 +108,17 @@ class StateCache:
         while len(self._memory) > 1 and sum(map(len, self._memory.values())) > self._memory_bytes:
             self._memory.popitem(last=False)
 
+    def _count(self, what: str) -> None:
+        if self._folder is not None:
+            with contextlib.suppress(OSError), (self._folder / what).open("ab") as file:
+                file.write(b".")
+
     def _read(self, name: str) -> bytes | None:
         if self._folder is None:
             return None
         path = self._folder / name
         try:
             data = path.read_bytes()
-            os.utime(path)  # the order of eviction
         except OSError:
             return None
         digest, state = data[:_DIGEST_BYTES], data[_DIGEST_BYTES:]
@@ -101,7 +131,7 @@ class StateCache:
     @staticmethod
     def _write(folder: Path, name: str, state: bytes) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=folder, prefix=".")
+        handle, temporary = tempfile.mkstemp(dir=folder, prefix=".tmp")
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(_digest(state))
@@ -113,7 +143,7 @@ class StateCache:
             raise
 
     def _evict(self, root: Path) -> None:
-        files = [(path.stat(), path) for path in root.glob("*/*") if path.is_file()]
+        files = _state_files(root)
         excess = sum(stat.st_size for stat, _ in files) - self._disk_bytes
         for stat, path in sorted(files, key=lambda pair: pair[0].st_mtime):
             if excess <= 0:
@@ -121,6 +151,57 @@ class StateCache:
             with contextlib.suppress(OSError):
                 path.unlink()
                 excess -= stat.st_size
+
+
+def _state_files(root: Path) -> list[tuple[os.stat_result, Path]]:
+    """All states under a folder. What another process removes meanwhile is left out."""
+    found = []
+    for path in root.glob("*/[!.]*"):
+        with contextlib.suppress(OSError):
+            found.append((path.stat(), path))
+    return found
+
+
+def state_folders(root: Path) -> list[StateFolder]:
+    """What is kept under a folder, the model used last first."""
+    folders = []
+    for path in root.glob("*/"):
+        states = [stat for stat, file in _state_files(root) if file.parent == path]
+        folders.append(
+            StateFolder(
+                path=path,
+                papers=len(states),
+                bytes=sum(stat.st_size for stat in states),
+                hits=_size(path / _HITS),
+                misses=_size(path / _MISSES),
+                used=max((stat.st_mtime for stat in states), default=0.0),
+            )
+        )
+    return sorted(folders, key=lambda folder: -folder.used)
+
+
+def clear_states(root: Path) -> int:
+    """Remove all states under a folder; returns the bytes that this freed.
+
+    Only what this module writes is removed. A process that is at work reads its papers again.
+    """
+    freed = 0
+    for stat, path in _state_files(root):
+        path.unlink(missing_ok=True)
+        freed += stat.st_size
+    for folder in root.glob("*/"):
+        for left_over in (*folder.glob(".tmp*"), folder / _HITS, folder / _MISSES):
+            left_over.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # holds what is not ours
+            folder.rmdir()
+    return freed
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def _digest(state: bytes) -> bytes:

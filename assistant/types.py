@@ -71,6 +71,8 @@ class Tokens:
     reused: int = 0
     prefilled: int = 0
     decoded: int = 0
+    papers_read: int = 0
+    """Papers that had to be read for this question; 0 if all had been read before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +142,7 @@ class Answer:
                 "reused": self.tokens.reused,
                 "prefilled": self.tokens.prefilled,
                 "decoded": self.tokens.decoded,
+                "papers_read": self.tokens.papers_read,
             },
             "model": self.model,
         }

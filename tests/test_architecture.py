@@ -32,7 +32,7 @@ HEAVY = (
 _USERS = {"llama_cpp": ["assistant/hardware.py", "assistant/llama.py"]}
 """Where a heavy library has two users: one runs models, the other asks what was built."""
 
-_PRINTERS = {Path("assistant/cli.py")}
+_PRINTERS = {Path("assistant/cli.py"), Path("assistant/console.py")}
 
 
 def _name(path: Path) -> str:

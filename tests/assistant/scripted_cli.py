@@ -11,7 +11,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from assistant import cli
+from assistant import cli, console
 from tests.fakes import ScriptedAssistant, default_stories
 
 
@@ -24,7 +24,7 @@ def main() -> None:
     def open_assistant(settings: object) -> Iterator[ScriptedAssistant]:
         yield scripted
 
-    vars(cli)["open_assistant"] = open_assistant
+    vars(console)["open_assistant"] = open_assistant
     cli.main()
 
 

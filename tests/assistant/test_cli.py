@@ -19,7 +19,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from assistant import cli
+from assistant import cli, console
 from assistant.settings import DEFAULT_MODEL, Settings
 from assistant.types import Done, Event, Retrieved, Sentence, Verified
 from tests.fakes import (
@@ -51,7 +51,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> ScriptedAssistant:
     def open_assistant(settings: Settings) -> Iterator[ScriptedAssistant]:
         yield assistant
 
-    monkeypatch.setattr(cli, "open_assistant", open_assistant)
+    monkeypatch.setattr(console, "open_assistant", open_assistant)
     return assistant
 
 
@@ -109,7 +109,14 @@ def test_the_help_of_every_command_has_an_example_of_it(path: list[str]) -> None
 
 def test_the_help_names_every_exit_code() -> None:
     text = runner.invoke(cli.app, ["--help"]).stdout
-    codes = [0, 2, cli.EXIT_ERROR, cli.EXIT_PARTLY, cli.EXIT_INTERRUPTED, cli.EXIT_PIPE]
+    codes = [
+        0,
+        2,
+        console.EXIT_ERROR,
+        console.EXIT_PARTLY,
+        console.EXIT_INTERRUPTED,
+        console.EXIT_PIPE,
+    ]
     assert all(f"\n    {code} " in text for code in codes)
 
 
@@ -161,7 +168,7 @@ def test_flags_become_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
         seen.append(settings)
         yield ScriptedAssistant(default_stories())
 
-    monkeypatch.setattr(cli, "open_assistant", open_assistant)
+    monkeypatch.setattr(console, "open_assistant", open_assistant)
     monkeypatch.setenv("ASSISTANT_THREADS", "7")
     monkeypatch.setenv("ASSISTANT_MODEL", "from the environment")
     flags = ["--index", str(tmp_path), "--model", "m.gguf", "--gpu-layers", "3", "--offline"]
@@ -298,7 +305,7 @@ def test_a_reader_that_is_gone_ends_it_quietly() -> None:
         check=False,
     )
     os.close(writing)
-    assert (done.returncode, done.stderr) == (cli.EXIT_PIPE, b"")
+    assert (done.returncode, done.stderr) == (console.EXIT_PIPE, b"")
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["ask", "crash"], ["models", "list"]])
@@ -408,7 +415,7 @@ def test_ctrl_c_ends_an_answer() -> None:
     screen = Screen(["ask", "endless"], PAUSE="0.005")
     screen.wait_for("writing")
     screen.interrupt()
-    assert screen.end() == cli.EXIT_INTERRUPTED
+    assert screen.end() == console.EXIT_INTERRUPTED
     assert b"Traceback" not in screen.shown
 
 
@@ -424,7 +431,7 @@ def test_in_a_chat_ctrl_c_stops_the_answer_and_at_the_prompt_the_chat() -> None:
     screen.wait_for("[2] Finch")
     screen.wait_for("> ")
     screen.interrupt()
-    assert screen.end() == cli.EXIT_INTERRUPTED
+    assert screen.end() == console.EXIT_INTERRUPTED
     assert b"Traceback" not in screen.shown
 
 
@@ -459,7 +466,7 @@ def test_a_batch_with_a_failed_question_ends_with_3(
     questions, answers = tmp_path / "q.txt", tmp_path / "a.jsonl"
     questions.write_text("How fast is it?\nbroken\nWhat do swans eat?\n")
     result = runner.invoke(cli.app, ["batch", str(questions), "-o", str(answers)])
-    assert (result.exit_code, result.stdout) == (cli.EXIT_PARTLY, "")
+    assert (result.exit_code, result.stdout) == (console.EXIT_PARTLY, "")
     assert "1 answered, 1 abstained, 1 failed" in result.stderr
     statuses = [json.loads(line)["status"] for line in answers.read_text().splitlines()]
     assert statuses == ["answered", "error", "abstained"]
@@ -483,7 +490,7 @@ def test_an_interrupted_batch_says_how_to_go_on_and_does(tmp_path: Path) -> None
     wait_until(lambda: journal.exists() and journal.read_bytes().count(b"\n") >= 2)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate()
-    assert process.returncode == cli.EXIT_INTERRUPTED
+    assert process.returncode == console.EXIT_INTERRUPTED
     assert b"of 8 questions are done" in errors
     assert b"--resume" in errors
     assert b"Traceback" not in errors
@@ -503,7 +510,7 @@ def test_an_interrupted_batch_says_how_to_go_on_and_does(tmp_path: Path) -> None
 def library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A folder for papers; the index is a real one beside it, with vectors from words."""
     monkeypatch.setenv("ASSISTANT_INDEX", str(tmp_path / "index"))
-    monkeypatch.setattr(cli, "open_embedder", lambda settings: HashEmbedder())
+    monkeypatch.setattr(console, "open_embedder", lambda settings: HashEmbedder())
     folder = tmp_path / "papers"
     folder.mkdir()
     return folder
@@ -541,9 +548,9 @@ def test_bad_records_are_reported_and_the_good_ones_taken(library: Path) -> None
     assert summary([str(path)]) == counts(added=2)
     path.write_text(path.read_text().splitlines()[0] + "\n{broken\n")
     # Finch is not gone, its record is: pruning would throw it away.
-    assert summary([str(path), "--prune"], cli.EXIT_PARTLY) == counts(unchanged=1)
+    assert summary([str(path), "--prune"], console.EXIT_PARTLY) == counts(unchanged=1)
     result = runner.invoke(cli.app, ["ingest", str(path)])
-    assert result.exit_code == cli.EXIT_PARTLY
+    assert result.exit_code == console.EXIT_PARTLY
     assert f"{path}:2: " in result.stderr
     assert result.stdout.startswith("+0 added  ~0 updated  =1 unchanged  -0 removed")
 
@@ -601,7 +608,7 @@ def test_the_doctor_reports_a_broken_installation(
     monkeypatch.setenv("ASSISTANT_MODELS_DIR", str(tmp_path))
     monkeypatch.setenv("ASSISTANT_INDEX", str(tmp_path / "index"))
     result = runner.invoke(cli.app, ["doctor", "--json"])
-    assert result.exit_code == cli.EXIT_ERROR
+    assert result.exit_code == console.EXIT_ERROR
     problems = [row for row in json.loads(result.stdout) if row["level"] == "problem"]
     assert problems
     assert all(row["hint"] for row in problems)
@@ -627,6 +634,8 @@ def test_a_model_that_is_not_here_says_how_to_get_it(
     monkeypatch.setenv("ASSISTANT_MODELS_DIR", str(tmp_path))
     name = "qwen2.5-coder-0.5b-instruct-q4_k_m"
     result = runner.invoke(cli.app, ["models", *command, name])
-    assert result.exit_code == (cli.EXIT_PARTLY if command == ["verify"] else cli.EXIT_ERROR)
+    assert result.exit_code == (
+        console.EXIT_PARTLY if command == ["verify"] else console.EXIT_ERROR
+    )
     assert result.stdout == ""
     assert f"assistant models pull {name}" in result.stderr

@@ -1,0 +1,121 @@
+"""What the commands share: they open the same things, and print in the same way."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from assistant.pipeline import Assistant
+    from assistant.settings import Settings
+    from assistant.terminal import Terminal
+    from vectorstore import Embedder
+    from vectorstore.store import Store
+STANDARD_INPUT = "-"
+MAX_STDIN_BYTES = 1_000_000
+"""More than any question that can be asked; what is longer is refused before it is all read."""
+
+EXIT_ERROR, EXIT_PARTLY, EXIT_INTERRUPTED, EXIT_PIPE = 1, 3, 130, 141
+
+
+def terminal() -> Terminal:
+    """Where a command talks to its user."""
+    from assistant.terminal import Terminal
+
+    return Terminal()
+
+
+@contextmanager
+def open_assistant(settings: Settings) -> Iterator[Assistant]:
+    """An assistant with everything that it needs; the first run fetches and builds that."""
+    from assistant.pipeline import Assistant
+    from assistant.setup import ensure_ready
+
+    ensure_ready(settings, terminal())
+    with Assistant(settings) as assistant:
+        yield assistant
+
+
+def open_embedder(settings: Settings) -> Embedder:
+    """The embedding model, fetched if it is missing."""
+    from assistant.errors import ModelMissingError
+    from assistant.models import pull, resolve
+    from assistant.settings import EMBEDDING_MODEL
+    from vectorstore.embedding import MiniLMEmbedder
+
+    try:
+        folder = resolve(EMBEDDING_MODEL, settings.models_dir)
+    except ModelMissingError:
+        with terminal().fetching(EMBEDDING_MODEL) as progress:
+            folder = pull(
+                EMBEDDING_MODEL, settings.models_dir, progress=progress, offline=settings.offline
+            )
+    return MiniLMEmbedder(folder)
+
+
+def open_store(settings: Settings) -> Store:
+    """The index that the settings name."""
+    from vectorstore.store import Store
+
+    return Store.open(settings.index, open_embedder(settings))
+
+
+def print_json(value: Any) -> None:
+    """One line for a program, indented for a person."""
+    from assistant.escaping import json_text
+
+    ascii_only = "utf" not in (sys.stdout.encoding or "").lower()
+    print(json_text(value, indent=2 if sys.stdout.isatty() else None, ascii_only=ascii_only))
+
+
+def fields_of(record: Any) -> dict[str, Any]:
+    """A dataclass as JSON has it."""
+    from dataclasses import asdict
+
+    return asdict(record)
+
+
+def counted(number: int, noun: str) -> str:
+    """A number of things, in words."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def question_text(argument: str | None, command: str) -> str:
+    """The text of a question, from the argument or standard input.
+
+    Raises:
+        QuestionError: It is empty or not UTF-8.
+    """
+    from assistant.errors import QuestionError
+
+    if argument is None and sys.stdin.isatty():
+        raise typer.BadParameter(f'give a question: assistant {command} "..."')
+    try:
+        if argument is None or argument == STANDARD_INPUT:
+            text = _read_stdin().decode("utf-8-sig")
+        else:
+            # What was not UTF-8 on the command line arrives as lone surrogates.
+            text = argument.encode().decode()
+    except UnicodeError as error:
+        raise QuestionError(
+            "the question is not UTF-8", hint=f"iconv -f latin1 -t utf-8 | assistant {command} -"
+        ) from error
+    if not text.strip():
+        raise QuestionError("the question is empty", hint=f'assistant {command} "What is ...?"')
+    return text.strip()
+
+
+def _read_stdin() -> bytes:
+    from assistant.errors import QuestionError
+
+    data = sys.stdin.buffer.read(MAX_STDIN_BYTES + 1)
+    if len(data) > MAX_STDIN_BYTES:
+        raise QuestionError(
+            f"standard input holds more than {MAX_STDIN_BYTES:,} bytes, which is no question",
+            hint="for a file of questions: assistant batch FILE -o ANSWERS",
+        )
+    return data
