@@ -142,18 +142,42 @@ class LexicalIndex:
         searcher = self._index.searcher()
         return {word: self._count(searcher, self.terms(word)) for word in words}
 
-    def _count(self, searcher: tantivy.Searcher, terms: Sequence[str]) -> int:
+    def holding(self, words: Iterable[str], limit: int) -> tuple[list[str], int]:
+        """Find the papers that hold every one of the words, in any form.
+
+        Args:
+            words: As for ``document_frequency``; one without a letter or digit is passed over.
+            limit: Most ids to return, at least 1.
+
+        Returns:
+            The ids of such papers, best by BM25 first, and how many there are in all.
+        """
         import tantivy
 
+        terms = [terms for word in words if (terms := self.terms(word))]
+        if not terms:
+            return [], 0
+        clauses = [(tantivy.Occur.Must, self._query(each)) for each in terms[:MAX_QUERY_TERMS]]
+        with _translated(self._folder):
+            searcher = self._index.searcher()
+            found = searcher.search(tantivy.Query.boolean_query(clauses), limit)
+            count = int(found.count)  # type: ignore[attr-defined]  # missing from the stub
+            return [_id(searcher, address) for _, address in found.hits], count
+
+    def _query(self, terms: Sequence[str]) -> tantivy.Query:
+        """The papers that hold the terms next to each other."""
+        import tantivy
+
+        if len(terms) == 1:
+            return tantivy.Query.term_query(self._schema, "text", terms[0])
+        return tantivy.Query.phrase_query(self._schema, "text", list(terms[:MAX_QUERY_TERMS]))
+
+    def _count(self, searcher: tantivy.Searcher, terms: Sequence[str]) -> int:
         if not terms:
             return 0
-        if len(terms) == 1:
-            query = tantivy.Query.term_query(self._schema, "text", terms[0])
-        else:
-            query = tantivy.Query.phrase_query(self._schema, "text", list(terms[:MAX_QUERY_TERMS]))
         # The count of a search, unlike doc_freq, leaves out papers that have been replaced.
         with _translated(self._folder):
-            found = searcher.search(query, 1)
+            found = searcher.search(self._query(terms), 1)
             return int(found.count)  # type: ignore[attr-defined]  # missing from the stub
 
     def ids(self) -> set[str]:

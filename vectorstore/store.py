@@ -267,6 +267,23 @@ class Store:
             return dict.fromkeys(words, 0)
         return self._open_lexical().document_frequency(words)
 
+    def holding(self, words: Iterable[str], limit: int = 100) -> tuple[tuple[Paper, ...], int]:
+        """Find the papers whose title or abstract holds every one of the words, in any form.
+
+        Args:
+            words: As for ``document_frequency``.
+            limit: Most papers to return, at least 1.
+
+        Returns:
+            The papers, those that are most about the words first, and how many there are in all.
+        """
+        self._refresh()
+        if not len(self._records):
+            return (), 0
+        ids, count = self._open_lexical().holding(words, limit)
+        records = self._records.get(ids)
+        return tuple(records[each].paper for each in ids if each in records), count
+
     # --- ingest ------------------------------------------------------------------------------
 
     def ingest(
