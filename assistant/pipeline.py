@@ -16,7 +16,7 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -89,6 +89,14 @@ EXAMPLES = (
 
 _MARKER = re.compile(r"\s*\[\s*\d+(?:\s*[,;–-]\s*\d+)*\s*\]")
 """What looks like a citation and is none of ours: out of a question, an abstract or a title."""
+
+_FRAME = re.compile(
+    r"^(?:the|this) (?:abstract|paper|authors?) (?:(?:also|then|further|specifically) )*"
+    r"(?:states?|mentions?|says?|notes?|explains?|shows?|highlights?|reports?|argues?) that\s+",
+    re.IGNORECASE,
+)
+"""What the model puts around what a paper says; the citation says it better."""
+_LIST_NUMBER = re.compile(r"^\d{1,2}[.)]\s+")
 
 _DECLINES = re.compile(
     r"\b(?:does|do|did|is|are|was|were|has|have)(?:\s+not|n['’]t)\s+(?:\w+\s+){0,3}?"
@@ -249,6 +257,43 @@ class Assistant:
         papers = itertools.islice(self.store.papers(), self.settings.read_ahead)
         self._worker.while_idle(functools.partial(self._read_one, list(papers)))
 
+    def warm(
+        self, papers: Sequence[Paper], *, progress: Callable[[int], None] | None = None
+    ) -> int:
+        """Read papers that are not read yet, as far as there is room for them.
+
+        Args:
+            papers: In the order in which they are read.
+            progress: Told how many of them are read, after each.
+
+        Returns:
+            How many of them are read now.
+
+        Raises:
+            ModelError: The model is missing, damaged, or does not fit into memory.
+        """
+        stream, _ = self._worker.submit(lambda: self._warming(papers))
+        read = 0
+        with stream as events:
+            for read in events:
+                if progress is not None:
+                    progress(read)
+        return read
+
+    def _warming(self, papers: Sequence[Paper]) -> Iterator[int]:
+        reader, read = self._open_reader(), 0
+        self._choose_threads()
+        for paper in papers:
+            if not reader.is_read(paper):
+                if not reader.has_room:
+                    continue
+                try:
+                    reader.read([paper])
+                except StoppedError:
+                    return
+            read += 1
+            yield read
+
     def _read_one(self, unread: list[Paper]) -> bool:
         """Read the first of the papers that is not read yet; whether any is left."""
         reader = self._open_reader()
@@ -394,12 +439,16 @@ class Assistant:
     ) -> Iterator[Event]:
         """Each sentence is verified as soon as it is complete."""
         text, judged, pieces = "", 0, 0
+        written: set[str] = set()
         for piece in asked.write(page.paper, instruction, most):
             text += piece
             pieces += 1
             spans = sentence_spans(text)
             for start, end in spans[judged:-1]:
                 judged += 1
+                if text[start:end] in written:
+                    return  # the model goes round in circles
+                written.add(text[start:end])
                 yield from self._judge(run, page, text[start:end])
             if spans[judged:]:
                 yield Draft(text[spans[judged][0] :])
@@ -408,7 +457,7 @@ class Assistant:
                 yield from self._judge(run, page, text[start:end])
 
     def _judge(self, run: _Run, page: _Page, text: str) -> Iterator[Event]:
-        text = " ".join(_MARKER.sub("", text).split()).strip('*"“” ')
+        text = _unframed(" ".join(_MARKER.sub("", text).split()).strip('*"“” '))
         check = page.evidence.check(text, run.asked)
         logger.info("support %.2f, %s: %s", check.support, check, text)
         page.invented = page.invented or bool(check.missing_numbers)
@@ -474,6 +523,12 @@ class Assistant:
         )
         logger.info("%s in %.1f s, %s", status, run.seconds, answer.tokens)
         return Done(answer)
+
+
+def _unframed(text: str) -> str:
+    """A sentence without "The abstract states that" and the like, and without a list's number."""
+    bare = _FRAME.sub("", _LIST_NUMBER.sub("", text))
+    return bare[:1].upper() + bare[1:] if bare != text else text
 
 
 def _leaned_on(question: str, history: Sequence[str]) -> str:

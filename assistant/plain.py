@@ -6,6 +6,7 @@ so that ours can be compared with it, with the same model, papers and machine.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +14,8 @@ from pathlib import Path
 
 from assistant.chat_format import chat_format
 from assistant.llama import Llama, Span
+from assistant.models import resolve
+from assistant.pipeline import Assistant
 from assistant.types import (
     Answer,
     Citation,
@@ -40,6 +43,23 @@ _DECLINES = re.compile(
     r"\bno (?:information|mention)\b|\bcannot (?:be )?(?:answer|determin)",
     re.IGNORECASE,
 )
+
+
+@contextlib.contextmanager
+def open_plain(assistant: Assistant) -> Iterator[PlainPipeline]:
+    """The baseline with the model, papers and settings of an assistant."""
+    settings = assistant.settings
+    plain = PlainPipeline(
+        resolve(settings.model, settings.models_dir),
+        assistant.search,
+        gpu_layers=settings.layers,
+        threads=settings.threads,
+        model=settings.model,
+    )
+    try:
+        yield plain
+    finally:
+        plain.close()
 
 
 class PlainPipeline:

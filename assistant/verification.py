@@ -111,7 +111,11 @@ class Evidence:
         return Check(
             support=held / total if total else 0.0,
             missing_numbers=tuple(sorted(numbers(sentence) - self._numbers)),
-            missing_names=tuple(name for name in names(sentence) if not self._holds(name)),
+            missing_names=tuple(
+                name
+                for name in names(sentence)
+                if not self._holds(name) and not self._spells_out(name, sentence)
+            ),
             denied=()
             if _NEGATIONS.intersection(words_of(sentence))
             else self._denied(weights, spans),
@@ -152,6 +156,15 @@ class Evidence:
             idf = math.log(1 + self._size / (1 + frequency.get(word, 0)))
             weights[stem_of(word)] = max(idf, weights.get(stem_of(word), 0.0))
         return weights
+
+    def _spells_out(self, name: str, sentence: str) -> bool:
+        """Whether the sentence has the name in brackets, behind words that the paper holds."""
+        match = re.search(rf"((?:[\w-]+ ){{1,9}})\({re.escape(name)}\)", sentence)
+        if not match or not name.isupper():
+            return False
+        words = re.findall(r"[^\W_]+", match.group(1))[-len(name) :]
+        initials = "".join(word[0] for word in words).upper()
+        return initials == name and all(self._holds(word) for word in words)
 
     def _holds(self, name: str) -> bool:
         return flatten(name) in self._flat

@@ -123,3 +123,12 @@ def test_names_are_capitals_inside_words_or_sentences() -> None:
         "LoRA",
         "Smith",
     ]
+
+
+def test_an_abbreviation_may_be_made_of_words_that_the_paper_holds() -> None:
+    abstract = "We use non-negative matrix factorization to recover the classes."
+    paper = Evidence("Topics", abstract, rare, 100)
+    spelt = "The step is non-negative matrix factorization (NMF)."
+    assert paper.check(spelt).missing_names == ()
+    assert paper.check("The step is non-negative tensor factorization (NTF).").missing_names
+    assert paper.check("The step is NMF.").missing_names

@@ -1,0 +1,178 @@
+"""Commands on the engine itself: read papers ahead, look at what is kept, measure the answers."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from assistant import console
+from assistant.options import ENGINE, JsonFlag, configured
+
+# No `from __future__ import annotations`: the options below are made of these annotations.
+if TYPE_CHECKING:
+    from assistant.evaluation import Measure, Verdict
+    from assistant.settings import Settings
+
+QUERY_PAPERS = 20
+
+
+@configured(*ENGINE)
+def warm(
+    settings: "Settings",
+    query: Annotated[
+        str | None,
+        typer.Option("--query", metavar="Q", help=f"The {QUERY_PAPERS} papers closest to this."),
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every paper; the default.")] = False,
+) -> None:
+    """Let the model read papers ahead, so that questions need not wait for it.
+
+    What was read is kept on disk, under the cap of the setting states_gigabytes. Ctrl-C stops it;
+    given again, it goes on with the papers that are left.
+
+    Examples:
+      assistant warm
+      assistant warm --query "machine unlearning"
+    """
+    if query and every:
+        raise typer.BadParameter("give --query or --all, not both")
+    terminal = console.terminal()
+    with console.open_assistant(settings) as assistant:
+        if query:
+            papers = [passage.paper for passage in assistant.search(query, QUERY_PAPERS)]
+        else:
+            papers = list(assistant.store.papers())
+        with terminal.counting("reading", len(papers), "papers") as progress:
+            read = assistant.warm(papers, progress=progress)
+    terminal.say(f"{read} of {console.counted(len(papers), 'paper')} are read")
+    if read < len(papers):
+        terminal.note("there is no room for more; raise the setting states_gigabytes")
+
+
+states_app = typer.Typer(
+    help="""Look at the papers as the model has read them, or remove them.
+
+    Example:
+      assistant states show""",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+@states_app.command("show")
+@configured()
+def show_states(settings: "Settings", as_json: JsonFlag = False) -> None:
+    """Show how much is kept, and how often it was of use.
+
+    Example:
+      assistant states show
+    """
+    from assistant.states import state_folders
+
+    folders = state_folders(settings.states_dir)
+    if as_json:
+        rows = [{**console.fields_of(folder), "path": str(folder.path)} for folder in folders]
+        console.print_json(rows)
+        return
+    cells = [
+        (
+            folder.path.name,
+            str(folder.papers),
+            f"{folder.bytes / 1e9:.2f} GB",
+            str(folder.hits),
+            str(folder.misses),
+        )
+        for folder in folders
+    ]
+    console.terminal().table(("model and prompt", "papers", "size", "hits", "misses"), cells)
+
+
+@states_app.command("clear")
+@configured()
+def clear(settings: "Settings") -> None:
+    """Remove what is kept; papers are read again when they are asked.
+
+    Example:
+      assistant states clear
+    """
+    from assistant.states import clear_states
+
+    console.terminal().say(f"{clear_states(settings.states_dir) / 1e9:.2f} GB freed")
+
+
+@configured(*ENGINE)
+def evaluate(
+    settings: "Settings",
+    questions: Annotated[str, typer.Argument(metavar="QUESTIONS", help="A .jsonl file.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="FOLDER", help="Where the answers go.")
+    ] = Path("evaluation"),
+    baseline: Annotated[
+        str | None, typer.Option("--baseline", metavar="plain", help="Ask the plain pipeline too.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an earlier run.")] = False,
+) -> None:
+    """Measure the answers to a file of questions whose papers and facts are known.
+
+    Rows hold `question` and, beside it, `kind`, `papers` (titles that a right answer cites; or
+    `any_of`, a list of such lists), `facts` (groups of strings, one of each must occur) and
+    `history`. The answers, and why each counts as right or wrong, go into FOLDER.
+
+    Examples:
+      assistant eval dev_questions.jsonl -o report
+      assistant eval dev_questions.jsonl -o report --baseline plain
+    """
+    from assistant.batch import run_batch
+    from assistant.plain import open_plain
+
+    if baseline not in (None, "plain"):
+        raise typer.BadParameter("the one baseline is: plain")
+    terminal = console.terminal()
+    output.mkdir(parents=True, exist_ok=True)
+    columns = {"ours": output / "answers.jsonl"}
+    with console.open_assistant(settings) as assistant:
+        papers = list(assistant.store.papers())
+        with terminal.counting("reading", len(papers), "papers") as progress:
+            assistant.warm(papers, progress=progress)
+        with terminal.stage("answering"):
+            run_batch(assistant, questions, columns["ours"], resume=resume, force=force)
+        if baseline:
+            columns["plain"] = output / "plain.jsonl"
+            with open_plain(assistant) as plain, terminal.stage("asking the plain pipeline"):
+                run_batch(plain, questions, columns["plain"], resume=resume, force=force)
+    _show_measures({name: _verdicts(path) for name, path in columns.items()}, output)
+
+
+def _verdicts(answers: Path) -> list["Verdict"]:
+    from assistant.evaluation import judge
+
+    lines = answers.read_text(encoding="utf-8").split("\n")
+    return [judge(json.loads(line)) for line in lines if line]
+
+
+def _show_measures(columns: dict[str, list["Verdict"]], output: Path) -> None:
+    from assistant.escaping import json_text
+    from assistant.evaluation import measure
+
+    tables: dict[str, dict[tuple[str, str], Measure]] = {
+        name: {(m.kind, m.name): m for m in measure(verdicts)} for name, verdicts in columns.items()
+    }
+    rows = [
+        [
+            kind,
+            name,
+            *(
+                f"{t[kind, name]} ({t[kind, name].count})" if (kind, name) in t else ""
+                for t in tables.values()
+            ),
+        ]
+        for kind, name in tables["ours"]
+    ]
+    console.terminal().table(("kind", "measure", *tables), rows)
+    with (output / "verdicts.jsonl").open("w", encoding="utf-8") as file:
+        for verdict in columns["ours"]:
+            row = {"id": verdict.row["id"], "right": verdict.right, "why": verdict.problems}
+            file.write(json_text(row) + "\n")
+    console.terminal().note(f"answers and verdicts: {output}")
