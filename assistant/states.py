@@ -110,8 +110,10 @@ class StateCache:
 
     def _count(self, what: str) -> None:
         if self._folder is not None:
-            with contextlib.suppress(OSError), (self._folder / what).open("ab") as file:
-                file.write(b".")
+            with contextlib.suppress(OSError):
+                self._folder.mkdir(parents=True, exist_ok=True)
+                with (self._folder / what).open("ab") as file:
+                    file.write(b".")
 
     def _read(self, name: str) -> bytes | None:
         if self._folder is None:

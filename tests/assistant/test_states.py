@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assistant.states import StateCache, state_name
+from assistant.states import StateCache, clear_states, state_folders, state_name
 
 LOTS = 10**9
 
@@ -82,3 +82,19 @@ def test_a_folder_removed_meanwhile_is_made_again(tmp_path: Path) -> None:
 @given(st.lists(st.binary(), min_size=1, max_size=4), st.lists(st.binary(), min_size=1, max_size=4))
 def test_names_differ_as_their_parts_do(one: list[bytes], other: list[bytes]) -> None:
     assert (state_name(*one) == state_name(*other)) == (one == other)
+
+
+def test_hits_and_sizes_are_counted_over_processes_and_cleared(tmp_path: Path) -> None:
+    for _ in range(2):
+        cache = fresh(tmp_path / "m")
+        if cache.get("a") is None:
+            cache.put("a", b"x" * 100)
+        cache.touch("a")
+    (folder,) = state_folders(tmp_path)
+    assert (folder.papers, folder.hits, folder.misses) == (1, 3, 1)
+    assert folder.bytes > 100
+    (tmp_path / "notes.txt").write_text("not ours")
+    assert clear_states(tmp_path) == folder.bytes
+    assert state_folders(tmp_path) == []
+    assert (tmp_path / "notes.txt").exists()
+    assert fresh(tmp_path / "m").get("a") is None

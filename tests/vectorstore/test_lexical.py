@@ -129,3 +129,16 @@ def test_a_damaged_or_missing_index_is_an_error_for_the_user(tmp_path: Path) -> 
         assert "--rebuild" in caught.value.hint
     with pytest.raises(IndexDamagedError):
         LexicalIndex.open(tmp_path / "nowhere")
+
+
+@given(abstracts=ABSTRACTS, wanted=st.lists(st.sampled_from(WORDS), min_size=1, max_size=3))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
+def test_the_papers_that_hold_every_word_are_all_found_and_counted(
+    tmp_path_factory: pytest.TempPathFactory, abstracts: list[str], wanted: list[str]
+) -> None:
+    index = LexicalIndex.create(tmp_path_factory.mktemp("holding"))
+    index.replace([paper(str(n), text) for n, text in enumerate(abstracts)])
+    expected = {str(n) for n, text in enumerate(abstracts) if {*wanted} <= {*text.split()}}
+    ids, count = index.holding(wanted, limit=100)
+    assert (set(ids), count) == (expected, len(expected))
+    assert len(index.holding(wanted, limit=1)[0]) == min(1, len(expected))
