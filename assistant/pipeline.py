@@ -65,6 +65,8 @@ RETRIEVAL_WEIGHT = 1.0
 """Nats of likelihood that a unit of the retrieval's score is worth when papers are ranked."""
 PROBE_AT_LEAST = 0.2
 """Log odds under which a paper does not hold the answer, whatever the model would write."""
+PROBE_IF_FOREIGN = 1.5
+"""The same for a question with a name in it that the paper does not have: a benchmark, a model."""
 PROBE_SURE = 1.0
 """Log odds from which the usual support is enough."""
 SUPPORT_AT_LEAST, SUPPORT_IF_UNSURE = 0.7, 0.85
@@ -402,22 +404,25 @@ class Assistant:
         yield Ranked(tuple(ranked))
         most = MOST_BULLETS if asks_for_several(run.asked) else 1
         ranked = _sharing(run, ranked)[:most]
-        several = len(ranked) > 1
+        several, asked_of = len(ranked) > 1, 0
         for paper in ranked:
             run.probed[paper.id] = asked.probe(paper)
             yield Probed(paper, run.probed[paper.id])
-            if run.probed[paper.id] < PROBE_AT_LEAST:
+            evidence = Evidence(paper.title, paper.abstract, store.document_frequency, len(store))
+            foreign = not several and evidence.foreign_names(run.question)
+            if run.probed[paper.id] < (PROBE_IF_FOREIGN if foreign else PROBE_AT_LEAST):
                 continue
+            asked_of += 1
             page = _Page(
                 paper,
-                Evidence(paper.title, paper.abstract, store.document_frequency, len(store)),
+                evidence,
                 run.probed[paper.id],
                 lead=f"{_MARKER.sub('', paper.title)}: " if several else "",
             )
             yield from self._write(run, asked, page)
         if run.sentences:
             yield self._done(run, "answered", None)
-        elif max(run.probed.values()) < PROBE_AT_LEAST:
+        elif not asked_of:
             yield self._done(run, "abstained", "no paper that was read holds the answer")
         else:
             yield self._done(

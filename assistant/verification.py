@@ -93,6 +93,9 @@ class Evidence:
         self._stems = stems(title).union(*self._stems_by_span)
         self._numbers = numbers(f"{title} {abstract}")
         self._flat = flatten(f"{title} {abstract}")
+        self._initials = "".join(
+            word[0] for word in re.findall(r"[a-z]+", f"{title} {abstract}".casefold())
+        )
 
     def check(self, sentence: str, question: str = "") -> Check:
         """Compare a sentence with the paper.
@@ -156,6 +159,21 @@ class Evidence:
             idf = math.log(1 + self._size / (1 + frequency.get(word, 0)))
             weights[stem_of(word)] = max(idf, weights.get(stem_of(word), 0.0))
         return weights
+
+    def foreign_names(self, question: str) -> tuple[str, ...]:
+        """Names that a question asks about and the paper does not hold, nor spells out in words.
+
+        An abbreviation counts as spelt out where the paper has words in a row with its initials.
+        """
+        return tuple(
+            name
+            for name in names(question)
+            if not self._holds(name.removesuffix("s")) and not self._has_initials(name)
+        )
+
+    def _has_initials(self, name: str) -> bool:
+        short = name.removesuffix("s")
+        return short.isupper() and short.casefold() in self._initials
 
     def _spells_out(self, name: str, sentence: str) -> bool:
         """Whether the sentence has the name in brackets, behind words that the paper holds."""

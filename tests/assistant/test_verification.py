@@ -132,3 +132,9 @@ def test_an_abbreviation_may_be_made_of_words_that_the_paper_holds() -> None:
     assert paper.check(spelt).missing_names == ()
     assert paper.check("The step is non-negative tensor factorization (NTF).").missing_names
     assert paper.check("The step is NMF.").missing_names
+
+
+def test_a_name_of_the_question_is_foreign_unless_the_paper_has_it_or_spells_it_out() -> None:
+    paper = Evidence("Forgetting in LLMs", "Large language models forget with SalUn.", rare, 100)
+    assert paper.foreign_names("Which LLM does SalUn make forget?") == ()
+    assert paper.foreign_names("What FID does SalUn reach on MuJoCo?") == ("FID", "MuJoCo")
