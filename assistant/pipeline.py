@@ -470,6 +470,9 @@ class Assistant:
         supported = check.sound and check.spans and check.support >= page.support_wanted
         if not supported or _DECLINES.search(text):
             return
+        if rival := page.evidence.rival_span(text, check.spans):
+            text = " ".join(page.paper.abstract[slice(*rival)].split())
+            check = dataclasses.replace(check, spans=(rival,))
         if any(text in sentence.text for sentence in run.sentences):
             return
         sentence = self._cited(run, page, text, check)
@@ -481,7 +484,7 @@ class Assistant:
     def _cited(self, run: _Run, page: _Page, text: str, check: Check) -> Sentence:
         citations = tuple(self._citation(run, page.paper, a, b) for a, b in check.spans)
         markers = "".join(f"[{citation.number}]" for citation in citations)
-        verbatim = any(text in citation.quote for citation in citations)
+        verbatim = any(text in " ".join(each.quote.split()) for each in citations)
         return Sentence(f"{page.lead}{text} {markers}", citations, check.support, verbatim)
 
     def _citation(self, run: _Run, paper: Paper, start: int, end: int) -> Citation:

@@ -50,6 +50,7 @@ _NUMBER_WORDS = {
 
 _TOKEN = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+(?:['’][^\W\d_]+)?", re.UNICODE)
 _NAME = re.compile(r"[^\W_][\w\-^+*/.]*[^\W_]|[^\W_]", re.UNICODE)
+_QUANTITY = re.compile(r"(?<![\w.])(\d+(?:[.,]\d+)*)[KMB]?\s*(%|[A-Za-z]+)")
 _LATEX = re.compile(r"\\[\"'`^~=.]\{?([A-Za-z])\}?|\\[a-zA-Z]+\s*|[\\{}$^~]")
 
 
@@ -160,6 +161,19 @@ class Evidence:
             weights[stem_of(word)] = max(idf, weights.get(stem_of(word), 0.0))
         return weights
 
+    def rival_span(self, sentence: str, spans: Sequence[Span]) -> Span | None:
+        """A span out of which the sentence took one number and left another of the same unit.
+
+        Which of the two was asked for, a small model gets wrong too often; the span has both.
+        """
+        taken = quantities(sentence)
+        for start, end in spans:
+            held = quantities(self.abstract[start:end])
+            units = {unit for _, unit in taken & held}
+            if any(unit in units for _, unit in held - taken):
+                return start, end
+        return None
+
     def foreign_names(self, question: str) -> tuple[str, ...]:
         """Names that a question asks about and the paper does not hold, nor spells out in words.
 
@@ -254,6 +268,14 @@ def stems(text: str) -> set[str]:
 def numbers(text: str) -> set[str]:
     """Numbers, as digits: ``nine`` and ``9`` are one, ``1,000`` and ``1000`` too."""
     return {word for word in words_of(text) if word[0].isdigit()} - {"1"}  # "one" is rarely one
+
+
+def quantities(text: str) -> set[tuple[str, str]]:
+    """Numbers with what they count: (``"184"``, ``"gpu"``) for "184K GPU-hours"."""
+    return {
+        (_canonical(match.group(1)), stem_of(match.group(2).casefold()))
+        for match in _QUANTITY.finditer(_LATEX.sub(r"\1", text))
+    }
 
 
 def names(text: str) -> list[str]:

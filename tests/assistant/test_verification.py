@@ -138,3 +138,12 @@ def test_a_name_of_the_question_is_foreign_unless_the_paper_has_it_or_spells_it_
     paper = Evidence("Forgetting in LLMs", "Large language models forget with SalUn.", rare, 100)
     assert paper.foreign_names("Which LLM does SalUn make forget?") == ()
     assert paper.foreign_names("What FID does SalUn reach on MuJoCo?") == ("FID", "MuJoCo")
+
+
+def test_where_a_source_has_two_numbers_of_a_kind_the_sentence_that_took_one_is_told() -> None:
+    abstract = "Pretraining took 184K GPU-hours, forgetting about 1 GPU hour. It has 7 layers."
+    paper = Evidence("Forgetting", abstract, rare, 100)
+    first, second = sentence_spans(abstract)
+    assert paper.rival_span("It took 184K GPU-hours.", [first]) == first
+    assert paper.rival_span("It took 184K GPU-hours, not 1 GPU hour.", [first]) is None
+    assert paper.rival_span("It has 7 layers.", [second]) is None
