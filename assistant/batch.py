@@ -421,7 +421,9 @@ def _markdown_answer(fields: Fields) -> Iterator[str]:
         yield f"Asked as: *{markdown_line(fields['standalone_question'])}*"
     if fields["status"] != "answered":
         label = {"abstained": "No answer", "error": "Failed"}[fields["status"]]
-        yield f"**{label}:** {markdown_line(fields['reason'] or 'no reason given')}"
+        told = fields["reason"] and fields["reason"] in fields["text"]
+        why = "" if told else f" {markdown_line(fields['reason'] or 'no reason given')}"
+        yield f"**{label}:**{why}"
     if fields["text"]:
         yield markdown_text(fields["text"])
     for citation in fields["citations"]:

@@ -11,7 +11,7 @@ from assistant.options import ENGINE, JsonFlag, configured
 
 # No `from __future__ import annotations`: the options below are made of these annotations.
 if TYPE_CHECKING:
-    from assistant.evaluation import Measure, Verdict
+    from assistant.evaluation import Verdict
     from assistant.settings import Settings
 
 QUERY_PAPERS = 20
@@ -142,7 +142,8 @@ def evaluate(
             columns["plain"] = output / "plain.jsonl"
             with open_plain(assistant) as plain, terminal.stage("asking the plain pipeline"):
                 run_batch(plain, questions, columns["plain"], resume=resume, force=force)
-    _show_measures({name: _verdicts(path) for name, path in columns.items()}, output)
+    verdicts = {name: _verdicts(path) for name, path in columns.items()}
+    _show_measures(verdicts, output, f"Answers to {Path(questions).name}")
 
 
 def _verdicts(answers: Path) -> list["Verdict"]:
@@ -152,27 +153,20 @@ def _verdicts(answers: Path) -> list["Verdict"]:
     return [judge(json.loads(line)) for line in lines if line]
 
 
-def _show_measures(columns: dict[str, list["Verdict"]], output: Path) -> None:
+def _show_measures(columns: dict[str, list["Verdict"]], output: Path, title: str) -> None:
     from assistant.escaping import json_text
-    from assistant.evaluation import measure
+    from assistant.report import measures_table, report_html
 
-    tables: dict[str, dict[tuple[str, str], Measure]] = {
-        name: {(m.kind, m.name): m for m in measure(verdicts)} for name, verdicts in columns.items()
-    }
     rows = [
-        [
-            kind,
-            name,
-            *(
-                f"{t[kind, name]} ({t[kind, name].count})" if (kind, name) in t else ""
-                for t in tables.values()
-            ),
-        ]
-        for kind, name in tables["ours"]
+        [kind, name, *("" if each is None else f"{each} ({each.count})" for each in values)]
+        for kind, name, values in measures_table(columns)
     ]
-    console.terminal().table(("kind", "measure", *tables), rows)
+    terminal = console.terminal()
+    terminal.table(("kind", "measure", *columns), rows)
     with (output / "verdicts.jsonl").open("w", encoding="utf-8") as file:
         for verdict in columns["ours"]:
             row = {"id": verdict.row["id"], "right": verdict.right, "why": verdict.problems}
             file.write(json_text(row) + "\n")
-    console.terminal().note(f"answers and verdicts: {output}")
+    report = output / "report.html"
+    report.write_text(report_html(columns, title), encoding="utf-8")
+    terminal.note(f"answers, verdicts and charts: {report}")

@@ -22,7 +22,6 @@ _MARKER = re.compile(r"\s*\[(\d+)\]")
 _SHOWN_AUTHORS = 6
 _SHOWN_QUESTION_CHARS = 2_000
 _SHOWN_OF_CHARS = 200
-_CLOSEST_PAPERS = 4
 
 
 def header(papers: int) -> str:
@@ -271,6 +270,8 @@ def _answer(value: Turn) -> str:
     if value.abstained:
         return _abstention(value)
     parts = [_sentence(sentence, value.number) for sentence in value.sentences]
+    if value.answer and value.answer.lead:
+        parts.insert(0, f'<p dir="auto">{_text(value.answer.lead)}</p>')
     if value.outcome == "running":
         parts.append(_draft(value))
     elif value.outcome == "stopped":
@@ -351,12 +352,15 @@ def _chip(citation: Citation, turn_number: int) -> str:
 def _abstention(value: Turn) -> str:
     reason = value.answer.reason if value.answer else None
     why = f'<p dir="auto">{_text(reason[:1].upper() + reason[1:])}.</p>' if reason else ""
-    closest = "".join(
+    closest = value.answer.closest if value.answer else ()
+    told = "".join(
         f'<li><button type="button" class="link show-paper" data-turn="{value.number}" '
-        f'data-paper="{_paper_id(value, position)}">{_text(paper.title)}</button></li>'
-        for position, paper in enumerate(value.papers[:_CLOSEST_PAPERS])
+        f'data-paper="{_paper_id(value, positions[each.paper_id])}">{_text(each.title)}</button>'
+        f'<q dir="auto">{_text(each.quote)}</q></li>'
+        for positions in [{paper.id: at for at, paper in enumerate(value.papers)}]
+        for each in closest
     )
-    papers = f"<p>The closest papers are:</p><ul>{closest}</ul>" if closest else ""
+    papers = f"<p>What the closest papers do say:</p><ul>{told}</ul>" if told else ""
     return (
         f'<div class="abstention"><h3>No paper here answers this</h3>{why}{papers}'
         '<p class="quiet">Other words may help, or a question about what these papers did.</p>'

@@ -13,15 +13,15 @@ import dataclasses
 import functools
 import itertools
 import logging
-import re
+import statistics
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from assistant.answering import Answering
+from assistant.collection import Listing, about_collection, look_up
 from assistant.errors import ModelError
 from assistant.llama import Llama, StoppedError
 from assistant.models import resolve, sha256_of
@@ -35,7 +35,6 @@ from assistant.states import StateCache
 from assistant.streams import EventStream, Worker
 from assistant.types import (
     Answer,
-    Citation,
     Done,
     Draft,
     Event,
@@ -44,14 +43,12 @@ from assistant.types import (
     Ranked,
     Reading,
     Retrieved,
-    Sentence,
-    ShownPassage,
     Status,
-    Timings,
     Tokens,
     Verified,
 )
-from assistant.verification import Check, Evidence
+from assistant.verification import Evidence
+from assistant.writing import Claim, Page
 from vectorstore import Paper, Passage
 from vectorstore.chunking import chunk_paper
 
@@ -67,14 +64,9 @@ PROBE_AT_LEAST = 0.2
 """Log odds under which a paper does not hold the answer, whatever the model would write."""
 PROBE_IF_FOREIGN = 1.5
 """The same for a question with a name in it that the paper does not have: a benchmark, a model."""
-PROBE_SURE = 1.0
-"""Log odds from which the usual support is enough."""
-SUPPORT_AT_LEAST, SUPPORT_IF_UNSURE = 0.7, 0.85
-"""Share of a sentence's content words that its paper must hold."""
-PROBE_TO_QUOTE = 1.3
-"""Log odds from which the paper is quoted if nothing that was written could be verified."""
-SHARE_OF_BEST = 0.6
-"""Papers of an answer from several: likelihood between the worst (0) and the best (1) asked."""
+STANDS_OUT, STANDS_OUT_WEIGHT = 10.0, 3.0
+"""Papers of an answer from several: nats of likelihood over the median of those that were asked,
+and how many nats a unit of the retrieval's score is worth there."""
 
 SENTENCE_TOKENS, ANSWER_TOKENS = 90, 200
 MOST_BULLETS = 4
@@ -88,82 +80,6 @@ EXAMPLES = (
     "How expensive was it to make a language model forget Harry Potter?",
 )
 """Questions for the bundled collection."""
-
-_MARKER = re.compile(r"\s*\[\s*\d+(?:\s*[,;–-]\s*\d+)*\s*\]")
-"""What looks like a citation and is none of ours: out of a question, an abstract or a title."""
-
-_FRAME = re.compile(
-    r"^(?:the|this) (?:abstract|paper|authors?) (?:(?:also|then|further|specifically) )*"
-    r"(?:states?|mentions?|says?|notes?|explains?|shows?|highlights?|reports?|argues?) that\s+",
-    re.IGNORECASE,
-)
-"""What the model puts around what a paper says; the citation says it better."""
-_LIST_NUMBER = re.compile(r"^\d{1,2}[.)]\s+")
-
-_DECLINES = re.compile(
-    r"\b(?:does|do|did|is|are|was|were|has|have)(?:\s+not|n['’]t)\s+(?:\w+\s+){0,3}?"
-    r"(?:mention|specif|stat|provid|say|contain|discuss|report|give|address|include|disclos|"
-    r"explicit|detail|indicat|describ|cover|available|clear)"
-    r"|\bno\s+(?:information|mention|details?)\b|\bunclear\b|\bcannot\s+(?:be\s+)?(?:determin|answer)",
-    re.IGNORECASE,
-)
-
-
-@dataclass(slots=True)
-class _Page:
-    """One paper that is being written from."""
-
-    paper: Paper
-    evidence: Evidence
-    probe: float
-    lead: str
-    """Goes before each sentence: the title, where several papers answer."""
-    invented: bool = False
-    """A number that the paper does not have was written: the answer is not in there."""
-    declined: bool = False
-    """The model itself wrote that the paper does not say."""
-
-    @property
-    def support_wanted(self) -> float:
-        sure = self.probe >= PROBE_SURE or self.lead
-        return SUPPORT_AT_LEAST if sure else SUPPORT_IF_UNSURE
-
-    @property
-    def may_be_quoted(self) -> bool:
-        sure = self.probe >= PROBE_TO_QUOTE or self.lead
-        return bool(sure) and not self.invented and not self.declined
-
-
-@dataclass(slots=True)
-class _Run:
-    """What is known about one question so far."""
-
-    question: str
-    started: float
-    earlier: str = ""
-    """The questions that this one leans on."""
-    passages: tuple[Passage, ...] = ()
-    retrieved_seconds: float | None = None
-    first_text_seconds: float | None = None
-    likelihoods: dict[str, float] = field(default_factory=dict)
-    """By paper id, best first."""
-    probed: dict[str, float] = field(default_factory=dict)
-    sentences: list[Sentence] = field(default_factory=list)
-    citations: list[Citation] = field(default_factory=list)
-
-    @property
-    def standalone(self) -> str | None:
-        """What is really asked, where it is more than the question."""
-        return f"{self.earlier} {self.question}" if self.earlier else None
-
-    @property
-    def asked(self) -> str:
-        """The question that the papers are asked."""
-        return self.standalone or self.question
-
-    @property
-    def seconds(self) -> float:
-        return time.perf_counter() - self.started
 
 
 class Assistant:
@@ -217,12 +133,14 @@ class Assistant:
         Raises:
             As ``ask``; what goes wrong later is raised by the iteration.
         """
-        run = _Run(question=checked(question), started=time.perf_counter())
+        run = Answering(checked(question))
         earlier = [checked(each) for each in history if each.strip()]
         store = self.store
+        if (wanted := about_collection(run.question)) and (listing := look_up(wanted, store)):
+            return self._worker.submit(lambda: iter(()), self._listed(run, listing, store))[0]
         run.earlier = _leaned_on(run.question, earlier)
-        first = [self._retrieve(run, store)]
-        stream, ahead = self._worker.submit(lambda: self._events(run, store, first))
+        first: list[Event] = [self._retrieve(run, store)]
+        stream, ahead = self._worker.submit(lambda: self._events(run, store), first)
         if ahead:
             stream.announce(Queued(ahead))
         return stream
@@ -368,14 +286,13 @@ class Assistant:
 
     # The steps
 
-    def _retrieve(self, run: _Run, store: Store) -> Retrieved:
+    def _retrieve(self, run: Answering, store: Store) -> Retrieved:
         run.passages = store.search(run.asked, top_k=self.settings.max_papers)
         run.retrieved_seconds = run.seconds
         return Retrieved(run.passages, run.retrieved_seconds, run.standalone)
 
-    def _events(self, run: _Run, store: Store, first: Sequence[Event]) -> Iterator[Event]:
+    def _events(self, run: Answering, store: Store) -> Iterator[Event]:
         try:
-            yield from first
             if not run.passages:
                 yield self._done(run, "abstained", "there is no paper in the collection")
                 return
@@ -399,144 +316,99 @@ class Assistant:
             yield Reading(paper, position, len(unread))
             reader.read([paper])
 
-    def _answer(self, run: _Run, asked: Asked, store: Store) -> Iterator[Event]:
+    def _answer(self, run: Answering, asked: Asked, store: Store) -> Iterator[Event]:
         ranked = _ranked(run, asked)
         yield Ranked(tuple(ranked))
-        most = MOST_BULLETS if asks_for_several(run.asked) else 1
-        ranked = _sharing(run, ranked)[:most]
-        several, asked_of = len(ranked) > 1, 0
-        for paper in ranked:
-            run.probed[paper.id] = asked.probe(paper)
-            yield Probed(paper, run.probed[paper.id])
-            evidence = Evidence(paper.title, paper.abstract, store.document_frequency, len(store))
+        answering = ranked[:1]
+        if asks_for_several(run.asked):
+            answering = _standing_out(run, ranked)[:MOST_BULLETS] or answering
+        several, asked_of = len(answering) > 1, 0
+        for paper in answering:
+            probe = run.probed[paper.id] = asked.probe(paper)
+            yield Probed(paper, probe)
+            evidence = _evidence(paper, store)
             foreign = not several and evidence.foreign_names(run.question)
-            if run.probed[paper.id] < (PROBE_IF_FOREIGN if foreign else PROBE_AT_LEAST):
+            if probe < (PROBE_IF_FOREIGN if foreign else PROBE_AT_LEAST):
                 continue
             asked_of += 1
-            page = _Page(
-                paper,
-                evidence,
-                run.probed[paper.id],
-                lead=f"{_MARKER.sub('', paper.title)}: " if several else "",
-            )
-            yield from self._write(run, asked, page)
+            page = Page(evidence, run.asked, probe=probe, one_of_several=several)
+            yield from self._write(run, asked, paper, page, several=several)
         if run.sentences:
             yield self._done(run, "answered", None)
-        elif not asked_of:
-            yield self._done(run, "abstained", "no paper that was read holds the answer")
-        else:
-            yield self._done(
-                run, "abstained", "what the model wrote is not supported by the papers"
-            )
+            return
+        reason = (
+            "what the model wrote is not supported by the papers"
+            if asked_of
+            else "no paper that was read holds the answer"
+        )
+        yield self._done(run, "abstained", reason, [_evidence(paper, store) for paper in ranked])
 
-    def _write(self, run: _Run, asked: Asked, page: _Page) -> Iterator[Event]:
-        """Write from one paper; quote it where nothing that was written can be verified."""
-        prompts, before = self._prompts, len(run.sentences)
-        if page.lead:
-            yield from self._draft(run, asked, page, prompts.bullet.template, SENTENCE_TOKENS)
-        else:
-            yield from self._draft(run, asked, page, prompts.answer.template, ANSWER_TOKENS)
-        if len(run.sentences) == before and page.may_be_quoted:
-            yield from self._draft(run, asked, page, prompts.quote.template, ANSWER_TOKENS)
-
-    def _draft(
-        self, run: _Run, asked: Asked, page: _Page, instruction: str, most: int
+    def _write(
+        self, run: Answering, asked: Asked, paper: Paper, page: Page, *, several: bool
     ) -> Iterator[Event]:
         """Each sentence is verified as soon as it is complete."""
+        part = self._prompts.bullet if several else self._prompts.answer
+        most = SENTENCE_TOKENS if several else ANSWER_TOKENS
         text, judged, pieces = "", 0, 0
         written: set[str] = set()
-        for piece in asked.write(page.paper, instruction, most):
+        for piece in asked.write(paper, part.template, most):
             text += piece
             pieces += 1
             spans = sentence_spans(text)
             for start, end in spans[judged:-1]:
                 judged += 1
                 if text[start:end] in written:
+                    yield from _shown(run, page.rest(), titled=several)
                     return  # the model goes round in circles
                 written.add(text[start:end])
-                yield from self._judge(run, page, text[start:end])
+                yield from _shown(run, page.consider(text[start:end]), titled=several)
             if spans[judged:]:
                 yield Draft(text[spans[judged][0] :])
         for start, end in sentence_spans(text)[judged:]:
-            if pieces < most or ends_sentence(text[start:end]):  # else it was cut off
-                yield from self._judge(run, page, text[start:end])
+            complete = pieces < most or ends_sentence(text[start:end])
+            claims = page.consider(text[start:end], complete=complete)
+            yield from _shown(run, claims, titled=several)
+        yield from _shown(run, page.rest(), titled=several)
 
-    def _judge(self, run: _Run, page: _Page, text: str) -> Iterator[Event]:
-        text = _unframed(" ".join(_MARKER.sub("", text).split()).strip('*"“” '))
-        check = page.evidence.check(text, run.asked)
-        logger.info("support %.2f, %s: %s", check.support, check, text)
-        page.invented = page.invented or bool(check.missing_numbers)
-        page.declined = page.declined or bool(_DECLINES.search(text))
-        supported = check.sound and check.spans and check.support >= page.support_wanted
-        if not supported or _DECLINES.search(text):
-            return
-        if rival := page.evidence.rival_span(text, check.spans):
-            text = " ".join(page.paper.abstract[slice(*rival)].split())
-            check = dataclasses.replace(check, spans=(rival,))
-        if any(text in sentence.text for sentence in run.sentences):
-            return
-        sentence = self._cited(run, page, text, check)
-        run.sentences.append(sentence)
-        if run.first_text_seconds is None:
-            run.first_text_seconds = run.seconds
-        yield Verified(sentence)
-
-    def _cited(self, run: _Run, page: _Page, text: str, check: Check) -> Sentence:
-        citations = tuple(self._citation(run, page.paper, a, b) for a, b in check.spans)
-        markers = "".join(f"[{citation.number}]" for citation in citations)
-        verbatim = any(text in " ".join(each.quote.split()) for each in citations)
-        return Sentence(f"{page.lead}{text} {markers}", citations, check.support, verbatim)
-
-    def _citation(self, run: _Run, paper: Paper, start: int, end: int) -> Citation:
-        for known in run.citations:
-            if (known.paper_id, known.start, known.end) == (paper.id, start, end):
-                return known
-        citation = Citation(
-            number=len(run.citations) + 1,
-            paper_id=paper.id,
-            title=paper.title,
-            chunk_id=next(chunk.id for chunk in chunk_paper(paper) if start < chunk.end),
-            start=start,
-            end=end,
-            quote=paper.abstract[start:end],
+    def _listed(self, run: Answering, listing: Listing, store: Store) -> Iterator[Event]:
+        """An answer about the collection itself, from its records alone; each paper is cited."""
+        run.lead = listing.lead
+        run.passages = tuple(
+            Passage(paper, chunk_paper(paper)[0], rank, 0.0, None)
+            for rank, paper in enumerate(listing.papers, start=1)
         )
-        run.citations.append(citation)
-        return citation
+        run.retrieved_seconds = run.seconds
+        yield Retrieved(run.passages, run.retrieved_seconds, lead=run.lead)
+        for name, papers in listing.groups:
+            evidence = [_evidence(paper, store) for paper in papers]
+            yield Verified(run.enlist(name, evidence, listing.topic or name))
+        yield self._done(run, "answered", None)
 
-    def _done(self, run: _Run, status: Status, reason: str | None) -> Done:
-        found = {passage.paper.id: passage for passage in run.passages}
-        shown = tuple(
-            ShownPassage(
-                paper=found[paper_id].paper,
-                chunk_id=found[paper_id].chunk.id,
-                score=found[paper_id].score,
-                likelihood=likelihood,
-                probe=run.probed.get(paper_id),
-            )
-            for paper_id, likelihood in run.likelihoods.items()
-        )
-        counts = self._reader.counts if self._reader else None
-        answer = Answer(
-            question=run.question,
-            text=_text(run, status),
-            status=status,
-            reason=reason,
-            sentences=tuple(run.sentences),
-            citations=tuple(run.citations),
-            passages=shown,
-            timings=Timings(run.retrieved_seconds, run.first_text_seconds, run.seconds),
-            tokens=Tokens(**dataclasses.asdict(counts)) if counts else Tokens(),
-            model=self.settings.model,
-            standalone_question=run.standalone,
+    def _done(
+        self,
+        run: Answering,
+        status: Status,
+        reason: str | None,
+        closest: Sequence[Evidence] = (),
+    ) -> Done:
+        tokens = Tokens()
+        if self._reader and run.likelihoods:
+            tokens = Tokens(**dataclasses.asdict(self._reader.counts))
+        answer = run.finished(
+            status, reason, model=self.settings.model, tokens=tokens, closest=closest
         )
         logger.info("%s in %.1f s, %s", status, run.seconds, answer.tokens)
         return Done(answer)
 
 
-def _unframed(text: str) -> str:
-    """A sentence without "The abstract states that" and the like, and without a list's number."""
-    bare = _FRAME.sub("", _LIST_NUMBER.sub("", text))
-    return bare[:1].upper() + bare[1:] if bare != text else text
+def _shown(run: Answering, claims: Iterable[Claim], *, titled: bool) -> Iterator[Event]:
+    for claim in claims:
+        if sentence := run.say(claim, titled=titled):
+            yield Verified(sentence)
+
+
+def _evidence(paper: Paper, store: Store) -> Evidence:
+    return Evidence(paper, store.document_frequency, len(store))
 
 
 def _leaned_on(question: str, history: Sequence[str]) -> str:
@@ -549,7 +421,7 @@ def _leaned_on(question: str, history: Sequence[str]) -> str:
     return " ".join(leaned_on)
 
 
-def _ranked(run: _Run, asked: Asked) -> list[Paper]:
+def _ranked(run: Answering, asked: Asked) -> list[Paper]:
     """Papers by how well they explain the question; the retrieval's score breaks near ties."""
     scores = {passage.paper.id: passage.score for passage in run.passages}
     likelihoods = {p.id: each for p, each in zip(asked.papers, asked.likelihoods, strict=True)}
@@ -560,21 +432,12 @@ def _ranked(run: _Run, asked: Asked) -> list[Paper]:
     return ranked
 
 
-def _sharing(run: _Run, ranked: Sequence[Paper]) -> list[Paper]:
-    """Those of the ranked papers that explain the question nearly as well as the best."""
-    worst, best = min(run.likelihoods.values()), max(run.likelihoods.values())
-    floor = worst + SHARE_OF_BEST * (best - worst)
-    return [paper for paper in ranked if run.likelihoods[paper.id] >= floor]
-
-
-def _text(run: _Run, status: Status) -> str:
-    if status == "answered":
-        bulleted = len({sentence.citations[0].paper_id for sentence in run.sentences}) > 1
-        joint = "\n" if bulleted else " "
-        return joint.join(("- " if bulleted else "") + each.text for each in run.sentences)
-    text = "The papers do not say."
-    if run.likelihoods:
-        titles = {passage.paper.id: passage.paper.title for passage in run.passages}
-        closest = list(run.likelihoods)[:3]
-        text += " The closest are: " + "; ".join(titles[each] for each in closest) + "."
-    return text
+def _standing_out(run: Answering, ranked: Sequence[Paper]) -> list[Paper]:
+    """Those of the ranked papers that explain the question far better than papers usually do."""
+    scores = {passage.paper.id: passage.score for passage in run.passages}
+    usual = statistics.median(run.likelihoods.values())
+    return [
+        paper
+        for paper in ranked
+        if run.likelihoods[paper.id] - usual + STANDS_OUT_WEIGHT * scores[paper.id] >= STANDS_OUT
+    ]

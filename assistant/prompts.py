@@ -16,7 +16,6 @@ _PLACEHOLDERS: dict[str, frozenset[str]] = {
     "probe": frozenset(),
     "answer": frozenset(),
     "bullet": frozenset(),
-    "quote": frozenset(),
 }
 
 
@@ -30,7 +29,6 @@ class Prompts:
     probe: Template
     answer: Template
     bullet: Template
-    quote: Template
 
 
 def load_prompts(path: Path) -> Prompts:

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Generic, TypeVar
@@ -97,10 +97,19 @@ class Worker:
         self._waiting = 0
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="assistant")
 
-    def submit(self, job: Callable[[], Iterator[T]]) -> tuple[EventStream[T], int]:
-        """Queue a job; returns its stream and the number of jobs ahead of it."""
+    def submit(
+        self, job: Callable[[], Iterator[T]], first: Iterable[T] = ()
+    ) -> tuple[EventStream[T], int]:
+        """Queue a job; returns its stream and the number of jobs ahead of it.
+
+        Args:
+            job: Makes the events, on the worker's thread.
+            first: Events that are there already; they can be read at once.
+        """
         stream: EventStream[T] = EventStream()
         news, closed = stream._news, stream._closed  # the worker must not keep the stream alive
+        for event in first:
+            news.put(event)
 
         def stop() -> None:
             with self._lock:

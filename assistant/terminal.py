@@ -318,6 +318,9 @@ class _AnswerView:
     def _show_retrieved(self, event: Retrieved) -> None:
         if event.standalone_question:
             self.terminal.remark(f"asked as: {event.standalone_question}")
+        if event.lead and self.terminal.is_interactive:
+            self._show_sentence(event.lead)
+            return
         titles = "; ".join(p.paper.title for p in event.passages[:_SHOWN_TITLES])
         rest = len(event.passages) - _SHOWN_TITLES
         more = f"; and {rest} more" if rest > 0 else ""

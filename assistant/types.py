@@ -49,10 +49,21 @@ class ShownPassage:
     chunk_id: str
     score: float
     """Of the retrieval; orders one result."""
-    likelihood: float
-    """log P(question | paper), in nats; orders the papers of one question."""
+    likelihood: float | None
+    """log P(question | paper), in nats; orders the papers of one question. None if not read."""
     probe: float | None
     """Log odds of yes against no to "does this paper hold the answer"; None if it was not asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Closest:
+    """What a paper near an unanswered question does say: ``paper.abstract[start:end] == quote``."""
+
+    paper_id: str
+    title: str
+    start: int
+    end: int
+    quote: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +102,10 @@ class Answer:
     model: str
     standalone_question: str | None = None
     """What was really asked, where a follow-up had to be rewritten."""
+    lead: str = ""
+    """Stands above the sentences of an answer about the collection: counted, not written."""
+    closest: tuple[Closest, ...] = ()
+    """For an abstention: the nearest papers, and what they do say."""
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
@@ -101,6 +116,7 @@ class Answer:
             "status": self.status,
             "reason": self.reason,
             "standalone_question": self.standalone_question,
+            "lead": self.lead,
             "citations": [
                 {
                     "number": citation.number,
@@ -128,10 +144,20 @@ class Answer:
                     "title": passage.paper.title,
                     "text": passage.paper.abstract,
                     "score": round(passage.score, 4),
-                    "likelihood": round(passage.likelihood, 2),
-                    "probe": None if passage.probe is None else round(passage.probe, 3),
+                    "likelihood": _rounded(passage.likelihood, 2),
+                    "probe": _rounded(passage.probe, 3),
                 }
                 for passage in self.passages
+            ],
+            "closest": [
+                {
+                    "paper_id": each.paper_id,
+                    "title": each.title,
+                    "start": each.start,
+                    "end": each.end,
+                    "quote": each.quote,
+                }
+                for each in self.closest
             ],
             "timings": {
                 "retrieved_seconds": self.timings.retrieved_seconds,
@@ -172,6 +198,10 @@ class Answer:
         return f"<p>{text}</p><ol>{quotes}</ol>" if quotes else f"<p>{text}</p>"
 
 
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)
+
+
 def _escape_markdown(text: str) -> str:
     return "".join("\\" + char if char in "\\`*_{}<>#|$~" else char for char in text)
 
@@ -190,6 +220,8 @@ class Retrieved:
     passages: tuple[Passage, ...]
     seconds: float
     standalone_question: str | None = None
+    lead: str = ""
+    """As of the answer; known at once."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from assistant.sentences import Span, sentence_spans
+from vectorstore import Paper
 
 DocumentFrequency = Callable[[Iterable[str]], Mapping[str, int]]
 
@@ -50,7 +51,7 @@ _NUMBER_WORDS = {
 
 _TOKEN = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+(?:['’][^\W\d_]+)?", re.UNICODE)
 _NAME = re.compile(r"[^\W_][\w\-^+*/.]*[^\W_]|[^\W_]", re.UNICODE)
-_QUANTITY = re.compile(r"(?<![\w.])(\d+(?:[.,]\d+)*)[KMB]?\s*(%|[A-Za-z]+)")
+_COUNTED = re.compile(r"(?<![\w.(-])\d+(?:[.,]\d+)*(?![\w)]|\.\d)")
 _LATEX = re.compile(r"\\[\"'`^~=.]\{?([A-Za-z])\}?|\\[a-zA-Z]+\s*|[\\{}$^~]")
 
 
@@ -72,21 +73,23 @@ class Check:
         """No number and no name comes from elsewhere, and nothing is turned into its opposite."""
         return not (self.missing_numbers or self.missing_names or self.denied)
 
+    def holds(self, support: float) -> bool:
+        """Whether the sentence may be shown, given the least support that is asked for."""
+        return self.sound and bool(self.spans) and self.support >= support
+
 
 class Evidence:
     """One paper, prepared for checking sentences against it.
 
     Args:
-        title: Counts as text of the paper, but is never quoted.
-        abstract: Spans point into it.
+        paper: Spans point into its abstract; the title counts as text, but is never quoted.
         frequency: Number of papers that hold each of the given words.
         collection_size: Number of papers.
     """
 
-    def __init__(
-        self, title: str, abstract: str, frequency: DocumentFrequency, collection_size: int
-    ) -> None:
-        self.abstract = abstract
+    def __init__(self, paper: Paper, frequency: DocumentFrequency, collection_size: int) -> None:
+        title, abstract = paper.title, paper.abstract
+        self.paper = paper
         self._frequency = frequency
         self._size = max(collection_size, 1)
         self._spans = sentence_spans(abstract)
@@ -127,7 +130,7 @@ class Evidence:
         )
 
     def _denied(self, weights: Mapping[str, float], spans: Sequence[Span]) -> tuple[str, ...]:
-        texts = [self.abstract[start:end] for start, end in spans]
+        texts = [self.paper.abstract[start:end] for start, end in spans]
         denied = set[str]().union(*map(denied_stems, texts)).intersection(weights)
         return tuple(
             sorted(denied.difference(*(stems(text) - denied_stems(text) for text in texts)))
@@ -161,18 +164,25 @@ class Evidence:
             weights[stem_of(word)] = max(idf, weights.get(stem_of(word), 0.0))
         return weights
 
-    def rival_span(self, sentence: str, spans: Sequence[Span]) -> Span | None:
-        """A span out of which the sentence took one number and left another of the same unit.
+    def leaves_out_a_number(self, sentence: str, spans: Sequence[Span]) -> bool:
+        """Whether the spans of a sentence have a number that it has not.
 
-        Which of the two was asked for, a small model gets wrong too often; the span has both.
+        Which of two numbers was asked for, and that one was asked for at all, a small model gets
+        wrong too often; the spans have them all.
         """
-        taken = quantities(sentence)
-        for start, end in spans:
-            held = quantities(self.abstract[start:end])
-            units = {unit for _, unit in taken & held}
-            if any(unit in units for _, unit in held - taken):
-                return start, end
-        return None
+        said = _digits(sentence) | numbers(sentence)
+        return any(
+            (_digits(self.paper.abstract[a:b]) | numbers(self.paper.abstract[a:b])) - said
+            for a, b in spans
+        )
+
+    def spans_about(self, text: str) -> tuple[Span, ...]:
+        """The sentences of the abstract that share most with a text; none if no word is shared."""
+        return self.supporting_spans(self._weights(text), most=1)
+
+    def absent(self, words: Iterable[str]) -> list[str]:
+        """Those of the words that the paper has in none of their forms."""
+        return [word for word in words if stem_of(word) not in self._stems]
 
     def foreign_names(self, question: str) -> tuple[str, ...]:
         """Names that a question asks about and the paper does not hold, nor spells out in words.
@@ -270,12 +280,9 @@ def numbers(text: str) -> set[str]:
     return {word for word in words_of(text) if word[0].isdigit()} - {"1"}  # "one" is rarely one
 
 
-def quantities(text: str) -> set[tuple[str, str]]:
-    """Numbers with what they count: (``"184"``, ``"gpu"``) for "184K GPU-hours"."""
-    return {
-        (_canonical(match.group(1)), stem_of(match.group(2).casefold()))
-        for match in _QUANTITY.finditer(_LATEX.sub(r"\1", text))
-    }
+def _digits(text: str) -> set[str]:
+    """Numbers that are written in digits and do not count the items of a list."""
+    return {_canonical(match) for match in _COUNTED.findall(text)}
 
 
 def names(text: str) -> list[str]:

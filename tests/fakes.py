@@ -18,6 +18,7 @@ from assistant.errors import ModelMissingError, QuestionError
 from assistant.types import (
     Answer,
     Citation,
+    Closest,
     Done,
     Draft,
     Event,
@@ -139,6 +140,7 @@ def answer(
     standalone_question: str | None = None,
     text: str | None = None,
     reason: str | None = None,
+    closest: tuple[Closest, ...] = (),
 ) -> Answer:
     """An answer made of sentences; without any, an abstention."""
     return Answer(
@@ -153,6 +155,7 @@ def answer(
         tokens=Tokens(1000, 80, 40),
         model="scripted",
         standalone_question=standalone_question,
+        closest=closest,
     )
 
 
@@ -215,7 +218,8 @@ def followed_up_story(question: str = "And how large are they?") -> list[Event]:
 
 def abstained_story(question: str = "What do swans eat?") -> list[Event]:
     """Papers were found and probed, none holds the answer."""
-    text = "The papers do not say. The closest are: " + PAPERS[3].title
+    quote = PAPERS[3].abstract[:30]
+    text = f"The papers do not say: no paper holds it. The closest: {PAPERS[3].title}: “{quote}”"
     return [
         Queued(1),
         Retrieved((passage(PAPERS[3]), passage(PAPERS[2], 2)), 0.1),
@@ -228,6 +232,7 @@ def abstained_story(question: str = "What do swans eat?") -> list[Event]:
                 (PAPERS[3], PAPERS[2]),
                 text=text,
                 reason="no paper that was read holds it",
+                closest=(Closest(PAPERS[3].id, PAPERS[3].title, 0, 30, quote),),
             )
         ),
     ]

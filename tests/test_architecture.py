@@ -21,9 +21,11 @@ HEAVY = (
     "huggingface_hub",
     "langchain_text_splitters",
     "llama_cpp",
+    "matplotlib",
     "onnx",
     "onnxruntime",
     "safetensors",
+    "sklearn",
     "tantivy",
     "tokenizers",
 )

@@ -148,6 +148,17 @@ class DenseIndex:
         ids, distances = found["ids"][0], (found["distances"] or [[]])[0]
         return [_hit(key, distance) for key, distance in zip(ids, distances, strict=True)]
 
+    def vectors(self, chunk_ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """Return the vectors of chunks by id; ids that are not there are left out."""
+        found: dict[str, NDArray[np.float32]] = {}
+        for start in range(0, len(chunk_ids), _RECORDS_PER_CALL):
+            part = list(chunk_ids[start : start + _RECORDS_PER_CALL])
+            with _translated(self._folder):
+                page = self._collection.get(ids=part, include=["embeddings"])
+            vectors = np.asarray(page["embeddings"], dtype=np.float32)
+            found.update(zip(page["ids"], vectors, strict=True))
+        return found
+
     def ids(self) -> Iterator[str]:
         """Yield the ids of all chunks in the index."""
         offset = 0

@@ -284,6 +284,27 @@ class Store:
         records = self._records.get(ids)
         return tuple(records[each].paper for each in ids if each in records), count
 
+    def sample(self, most: int) -> tuple[tuple[Paper, ...], NDArray[np.float32]]:
+        """Return papers spread evenly over the collection, with the vector of their first chunk.
+
+        Args:
+            most: Most papers to return, at least 1.
+
+        Returns:
+            The papers in order of their first ingest, and an array of shape (papers, dimension).
+        """
+        self._refresh()
+        ids = self._records.ids()
+        ids = ids[:: -(-len(ids) // most)] if ids else []
+        records = self._records.get(ids)
+        chunk_ids = {each: _chunk_id(each, 0) for each in ids if each in records}
+        with self._lock:
+            vectors = self._open_dense().vectors(list(chunk_ids.values())) if chunk_ids else {}
+        there = [each for each, chunk_id in chunk_ids.items() if chunk_id in vectors]
+        rows = [vectors[chunk_ids[each]] for each in there]
+        matrix = np.vstack(rows) if rows else np.empty((0, self._embedder.dimension), np.float32)
+        return tuple(records[each].paper for each in there), matrix
+
     # --- ingest ------------------------------------------------------------------------------
 
     def ingest(

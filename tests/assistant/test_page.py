@@ -38,7 +38,7 @@ from tests.fakes import (
 from vectorstore import Paper
 
 TAGS = {
-    "a", "article", "button", "code", "details", "div", "h2", "h3", "li", "mark", "ol", "p",
+    "a", "article", "button", "code", "details", "div", "h2", "h3", "li", "mark", "ol", "p", "q",
     "section", "span", "summary", "sup", "ul",
 }  # fmt: skip
 ATTRIBUTES = {
