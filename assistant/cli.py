@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from assistant import console
-from assistant.cli_engine import evaluate, states_app, warm
+from assistant.cli_engine import calibrate, evaluate, states_app, warm
 from assistant.cli_models import models_app
 from assistant.cli_papers import ingest, papers_app, search
 from assistant.console import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_PARTLY, EXIT_PIPE
@@ -84,6 +84,7 @@ app.command()(ingest)
 app.command()(search)
 app.command()(warm)
 app.command("eval")(evaluate)
+app.command()(calibrate)
 app.add_typer(states_app, name="states")
 app.add_typer(papers_app, name="papers")
 app.add_typer(models_app, name="models")

@@ -146,6 +146,57 @@ def evaluate(
     _show_measures(verdicts, output, f"Answers to {Path(questions).name}")
 
 
+@configured(*ENGINE)
+def calibrate(
+    settings: "Settings",
+    questions: Annotated[str, typer.Argument(metavar="QUESTIONS", help="A .jsonl file.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Fit and show, but keep nothing.")] = (
+        False
+    ),
+) -> None:
+    """Fit to your own collection from which probe on a question is answered.
+
+    QUESTIONS is a file as for `assistant eval`, of questions that the papers answer and of some
+    that they do not (`"kind": "unanswerable"`). The thresholds are fitted on every other question,
+    tried on the rest, and kept with the index unless they do worse there than the ones in use.
+
+    Example:
+      assistant calibrate my_questions.jsonl
+    """
+    from assistant.calibration import NO_GATE, fit, keep, sampled, shares
+    from assistant.evaluation import UNANSWERABLE, kind_of
+    from assistant.questions import read_questions
+
+    asked = [question for question in read_questions(questions) if not question.problem]
+    terminal = console.terminal()
+    with console.open_assistant(settings) as assistant:
+        used, assistant.thresholds = assistant.thresholds, NO_GATE
+        samples = []
+        with terminal.counting("asking", len(asked), "questions") as progress:
+            for done, question in enumerate(asked, start=1):
+                answerable = kind_of(question.columns) != UNANSWERABLE
+                with assistant.stream(question.text, history=question.history) as events:
+                    if sample := sampled(events, answerable=answerable):
+                        samples.append(sample)
+                progress(done)
+    fitted = fit(samples[::2])
+    rows = []
+    for half, part in (("fitted on", samples[::2]), ("the others", samples[1::2])):
+        for name, thresholds in (("in use", used), ("fitted", fitted)):
+            declined, abstained = shares(part, thresholds)
+            rows.append((half, name, f"{declined:.1%}", f"{abstained:.1%}"))
+    terminal.table(
+        ("questions", "thresholds", "answerable declined", "unanswerable declined"), rows
+    )
+    values = f"probe {fitted.probe_at_least:.2f}, if doubtful {fitted.probe_if_doubtful:.2f}"
+    (old_lost, old_won), (new_lost, new_won) = (shares(samples[1::2], t) for t in (used, fitted))
+    if new_won - new_lost < old_won - old_lost:
+        terminal.note(f"{values}: worse on the other questions, not kept")
+    elif not dry_run:
+        path = keep(fitted, settings.index, model=settings.model, questions=len(samples))
+        terminal.note(f"{values}: kept in {path}")
+
+
 def _verdicts(answers: Path) -> list["Verdict"]:
     from assistant.evaluation import judge
 

@@ -93,7 +93,7 @@ class Measure:
 
 def judge(row: Row) -> Verdict:
     """Compare one answer with what its columns ask for."""
-    kind = str(row.get("kind") or ("single" if row.get("papers") else UNANSWERABLE))
+    kind = kind_of(row)
     cited = frozenset(citation["title"] for citation in row["citations"])
     gold = _fitting(row, cited)
     stray = frozenset(t for t in cited - gold if t not in str(row.get("note", "")))
@@ -109,6 +109,12 @@ def judge(row: Row) -> Verdict:
         unsupported=tuple(_unsupported(row)),
         broken=tuple(_broken(row)),
     )
+
+
+def kind_of(columns: Row) -> str:
+    """The kind of a question, by its column or else by whether papers are named."""
+    named = columns.get("papers") or columns.get("any_of")
+    return str(columns.get("kind") or ("single" if named else UNANSWERABLE))
 
 
 def _fitting(row: Row, cited: frozenset[str]) -> frozenset[str]:

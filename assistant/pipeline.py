@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from assistant.answering import Answering
+from assistant.calibration import Thresholds, kept
 from assistant.collection import Listing, about_collection, look_up
 from assistant.errors import ModelError
 from assistant.llama import Llama, StoppedError
@@ -60,15 +61,11 @@ logger = logging.getLogger(__name__)
 # Measured on the development questions, see docs/engine.md.
 RETRIEVAL_WEIGHT = 1.0
 """Nats of likelihood that a unit of the retrieval's score is worth when papers are ranked."""
-PROBE_AT_LEAST = 0.2
-"""Log odds under which a paper does not hold the answer, whatever the model would write."""
-PROBE_IF_FOREIGN = 1.5
-"""The same for a question with a name in it that the paper does not have: a benchmark, a model."""
 STANDS_OUT, STANDS_OUT_WEIGHT = 10.0, 3.0
 """Papers of an answer from several: nats of likelihood over the median of those that were asked,
 and how many nats a unit of the retrieval's score is worth there."""
 
-SENTENCE_TOKENS, ANSWER_TOKENS = 90, 200
+BULLET_TOKENS, ANSWER_TOKENS = 120, 200
 MOST_BULLETS = 4
 CONTEXT_TOKENS = 6144
 MEMORY_BYTES = 512_000_000
@@ -160,6 +157,11 @@ class Assistant:
                 folder = resolve(EMBEDDING_MODEL, self.settings.models_dir)
                 self._store = Store.open(self.settings.index, MiniLMEmbedder(folder))
             return self._store
+
+    @functools.cached_property
+    def thresholds(self) -> Thresholds:
+        """From which log odds on a paper is asked; may be set."""
+        return kept(self.settings.index, self.settings.model)
 
     @property
     def examples(self) -> tuple[str, ...]:
@@ -319,16 +321,18 @@ class Assistant:
     def _answer(self, run: Answering, asked: Asked, store: Store) -> Iterator[Event]:
         ranked = _ranked(run, asked)
         yield Ranked(tuple(ranked))
-        answering = ranked[:1]
-        if asks_for_several(run.asked):
-            answering = _standing_out(run, ranked)[:MOST_BULLETS] or answering
+        standing_out = _standing_out(run, ranked)
+        wants_several = asks_for_several(run.asked)
+        answering = (wants_several and standing_out[:MOST_BULLETS]) or ranked[:1]
         several, asked_of = len(answering) > 1, 0
         for paper in answering:
-            probe = run.probed[paper.id] = asked.probe(paper)
-            yield Probed(paper, probe)
             evidence = _evidence(paper, store)
-            foreign = not several and evidence.foreign_names(run.question)
-            if probe < (PROBE_IF_FOREIGN if foreign else PROBE_AT_LEAST):
+            doubtful = not several and (
+                bool(evidence.foreign_names(run.question)) or (wants_several and not standing_out)
+            )
+            probe = run.probed[paper.id] = asked.probe(paper)
+            yield Probed(paper, probe, doubtful)
+            if not self.thresholds.let_pass(probe, doubtful=doubtful):
                 continue
             asked_of += 1
             page = Page(evidence, run.asked, probe=probe, one_of_several=several)
@@ -348,7 +352,7 @@ class Assistant:
     ) -> Iterator[Event]:
         """Each sentence is verified as soon as it is complete."""
         part = self._prompts.bullet if several else self._prompts.answer
-        most = SENTENCE_TOKENS if several else ANSWER_TOKENS
+        most = BULLET_TOKENS if several else ANSWER_TOKENS
         text, judged, pieces = "", 0, 0
         written: set[str] = set()
         for piece in asked.write(paper, part.template, most):

@@ -246,6 +246,8 @@ class Probed:
 
     paper: Paper
     score: float
+    doubtful: bool = False
+    """Something else speaks against it, so that the odds must be higher."""
 
 
 @dataclass(frozen=True, slots=True)
