@@ -45,8 +45,9 @@ class Answering:
     passages: tuple[Passage, ...] = ()
     retrieved_seconds: float | None = None
     first_text_seconds: float | None = None
+    first_sentence_seconds: float | None = None
     likelihoods: dict[str, float] = field(default_factory=dict)
-    """By paper id, best first."""
+    """Of the papers that met the question, by id, best first."""
     probed: dict[str, float] = field(default_factory=dict)
     sentences: list[Sentence] = field(default_factory=list)
     citations: list[Citation] = field(default_factory=list)
@@ -60,6 +61,17 @@ class Answering:
     def asked(self) -> str:
         """The question that the papers are asked."""
         return self.standalone or self.question
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """The retrieval's, by paper id."""
+        return {passage.paper.id: passage.score for passage in self.passages}
+
+    @property
+    def ranked(self) -> list[Paper]:
+        """The papers that met the question, best first."""
+        found = {passage.paper.id: passage.paper for passage in self.passages}
+        return [found[each] for each in self.likelihoods]
 
     @property
     def seconds(self) -> float:
@@ -83,9 +95,15 @@ class Answering:
             f"{front}{text} {_markers(citations)}", citations, claim.support, claim.verbatim
         )
         self.sentences.append(sentence)
+        self.text_was_shown()
+        if self.first_sentence_seconds is None:
+            self.first_sentence_seconds = self.seconds
+        return sentence
+
+    def text_was_shown(self) -> None:
+        """Note when the first text, if only a draft, can be seen."""
         if self.first_text_seconds is None:
             self.first_text_seconds = self.seconds
-        return sentence
 
     def enlist(self, name: str, papers: Sequence[Evidence], topic: str) -> Sentence:
         """Name papers, each cited with its sentence that has most to do with a topic."""
@@ -151,7 +169,12 @@ class Answering:
             sentences=tuple(self.sentences),
             citations=tuple(self.citations),
             passages=self._shown(),
-            timings=Timings(self.retrieved_seconds, self.first_text_seconds, self.seconds),
+            timings=Timings(
+                self.retrieved_seconds,
+                self.first_text_seconds,
+                self.seconds,
+                self.first_sentence_seconds,
+            ),
             tokens=tokens,
             model=model,
             standalone_question=self.standalone,

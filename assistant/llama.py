@@ -194,19 +194,23 @@ class Llama:
         self._api.llama_set_n_threads(self._context, threads, threads)
         return threads
 
-    def decode(self, spans: Sequence[Span]) -> NDArray[np.float32]:
-        """Run the spans and return the logits after the last token of each.
+    def decode(self, spans: Sequence[Span], last: int = 1) -> NDArray[np.float32]:
+        """Run the spans and return the logits after the last tokens of each.
+
+        Args:
+            spans: What to decode.
+            last: After how many tokens at the end of each span; at most as many as it has.
 
         Returns:
-            Array of shape (len(spans), vocabulary_size).
+            Array of shape (last * len(spans), vocabulary_size), span after span.
 
         Raises:
             CacheFullError: No room; nothing of the batch that did not fit was kept.
             StoppedError: ``stop`` was set meanwhile.
         """
-        logits = np.empty((len(spans), self.vocabulary_size), dtype=np.float32)
+        logits = np.empty((last * len(spans), self.vocabulary_size), dtype=np.float32)
         entries = [
-            _Entry(span.sequence, span.position + offset, token, offset + 1 == len(span.tokens))
+            _Entry(span.sequence, span.position + offset, token, offset + last >= len(span.tokens))
             for span in spans
             for offset, token in enumerate(span.tokens)
         ]
@@ -216,33 +220,44 @@ class Llama:
                 next(rows)[:] = row
         return logits
 
-    def log_likelihoods(self, spans: Sequence[Span], scored: int) -> NDArray[np.float64]:
-        """Run the spans and return how likely the model found the last tokens of each.
+    def weigh(
+        self, spans: Sequence[Span], scored: int, after: Sequence[int]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+        """Run the spans, each followed by the same tokens; say how likely their ends were.
 
         Args:
             spans: What to decode.
             scored: Number of tokens at the end of each span that count; fewer than it has.
+            after: Tokens behind each span; at least one.
 
         Returns:
-            Array of shape (len(spans),): sum of log P(token | all before it), in nats.
+            Sum of log P(token | all before it) over the scored tokens, in nats, of shape
+            (len(spans),); and the logits after the last token, of shape (len(spans),
+            vocabulary_size).
 
         Raises:
             As ``decode``.
         """
         sums = np.zeros(len(spans))
+        last = np.empty((len(spans), self.vocabulary_size), dtype=np.float32)
         entries, targets = [], []
         for row, span in enumerate(spans):
-            first = len(span.tokens) - scored - 1
-            for offset, token in enumerate(span.tokens):
-                wanted = first <= offset < len(span.tokens) - 1
-                entries.append(_Entry(span.sequence, span.position + offset, token, wanted))
-                targets.append((row, span.tokens[offset + 1] if wanted else -1))
+            end = len(span.tokens)
+            tokens = [*span.tokens, *after]
+            for offset, token in enumerate(tokens):
+                wanted = end - scored - 1 <= offset < end - 1
+                ends = offset + 1 == len(tokens)
+                entries.append(_Entry(span.sequence, span.position + offset, token, wanted or ends))
+                targets.append((row, tokens[offset + 1] if wanted else -1))
         for start in range(0, len(entries), SCORED_BATCH_TOKENS):
             for index, logits in self._decode_batch(entries[start : start + SCORED_BATCH_TOKENS]):
                 row, target = targets[start + index]
-                top = logits.max()
-                sums[row] += logits[target] - top - np.log(np.exp(logits - top).sum())
-        return sums
+                if target < 0:
+                    last[row] = logits
+                else:
+                    top = logits.max()
+                    sums[row] += logits[target] - top - np.log(np.exp(logits - top).sum())
+        return sums, last
 
     def _decode_batch(self, entries: Sequence[_Entry]) -> Iterator[tuple[int, NDArray[np.float32]]]:
         """Decode, and yield the index and the logits of each entry that wants them.

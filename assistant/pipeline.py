@@ -65,7 +65,9 @@ STANDS_OUT, STANDS_OUT_WEIGHT = 10.0, 3.0
 """Papers of an answer from several: nats of likelihood over the median of those that were asked,
 and how many nats a unit of the retrieval's score is worth there."""
 
-BULLET_TOKENS, ANSWER_TOKENS = 120, 200
+WAVES = (1, 1, 2, 4)
+"""How many papers meet a question at a time, until it is clear which one answers."""
+ANSWER_TOKENS, BULLET_TOKENS = 200, 120
 MOST_BULLETS = 4
 CONTEXT_TOKENS = 6144
 MEMORY_BYTES = 512_000_000
@@ -301,9 +303,8 @@ class Assistant:
             reader = self._open_reader()
             reader.start_counting()
             self._choose_threads()
-            papers = [passage.paper for passage in run.passages]
-            yield from self._read(papers, reader)
-            with reader.asking(papers, run.asked) as asked:
+            with reader.asking(run.asked) as asked:
+                yield from self._weigh(run, asked, reader)
                 yield from self._answer(run, asked, store)
         except StoppedError:
             logger.info("stopped after %.1f s", run.seconds)
@@ -312,25 +313,36 @@ class Assistant:
         if self._model is not None:
             self._model.choose_threads()
 
-    def _read(self, papers: Sequence[Paper], reader: Reader) -> Iterator[Event]:
-        unread = [paper for paper in papers if not reader.is_read(paper)]
-        for position, paper in enumerate(unread, start=1):
-            yield Reading(paper, position, len(unread))
-            reader.read([paper])
+    def _weigh(self, run: Answering, asked: Asked, reader: Reader) -> Iterator[Event]:
+        """Let the papers meet the question, as many of them as it takes to be sure."""
+        papers = [passage.paper for passage in run.passages]
+        unread = [paper.id for paper in papers if not reader.is_read(paper)]
+        sizes = iter(() if asks_for_several(run.asked) else WAVES)
+        while papers:
+            size = next(sizes, len(papers))
+            wave, papers = papers[:size], papers[size:]
+            for paper in wave:
+                if paper.id in unread:
+                    yield Reading(paper, unread.index(paper.id) + 1, len(unread))
+                    reader.read([paper])
+            weighed = asked.weigh(wave)
+            _rank(run, asked)
+            if len(weighed) < len(wave) or _is_settled(run, asked):
+                break
+        yield Ranked(tuple(run.ranked))
 
     def _answer(self, run: Answering, asked: Asked, store: Store) -> Iterator[Event]:
-        ranked = _ranked(run, asked)
-        yield Ranked(tuple(ranked))
-        standing_out = _standing_out(run, ranked)
+        ranked = run.ranked
         wants_several = asks_for_several(run.asked)
-        answering = (wants_several and standing_out[:MOST_BULLETS]) or ranked[:1]
+        standing_out = _standing_out(run) if wants_several else []
+        answering = standing_out[:MOST_BULLETS] or ranked[:1]
         several, asked_of = len(answering) > 1, 0
         for paper in answering:
             evidence = _evidence(paper, store)
             doubtful = not several and (
                 bool(evidence.foreign_names(run.question)) or (wants_several and not standing_out)
             )
-            probe = run.probed[paper.id] = asked.probe(paper)
+            probe = run.probed[paper.id]
             yield Probed(paper, probe, doubtful)
             if not self.thresholds.let_pass(probe, doubtful=doubtful):
                 continue
@@ -353,23 +365,23 @@ class Assistant:
         """Each sentence is verified as soon as it is complete."""
         part = self._prompts.bullet if several else self._prompts.answer
         most = BULLET_TOKENS if several else ANSWER_TOKENS
-        text, judged, pieces = "", 0, 0
+        text, judged = "", 0
         written: set[str] = set()
         for piece in asked.write(paper, part.template, most):
             text += piece
-            pieces += 1
             spans = sentence_spans(text)
             for start, end in spans[judged:-1]:
-                judged += 1
                 if text[start:end] in written:
                     yield from _shown(run, page.rest(), titled=several)
                     return  # the model goes round in circles
+                judged += 1
                 written.add(text[start:end])
                 yield from _shown(run, page.consider(text[start:end]), titled=several)
             if spans[judged:]:
+                run.text_was_shown()
                 yield Draft(text[spans[judged][0] :])
         for start, end in sentence_spans(text)[judged:]:
-            complete = pieces < most or ends_sentence(text[start:end])
+            complete = ends_sentence(text[start:end])
             claims = page.consider(text[start:end], complete=complete)
             yield from _shown(run, claims, titled=several)
         yield from _shown(run, page.rest(), titled=several)
@@ -425,23 +437,28 @@ def _leaned_on(question: str, history: Sequence[str]) -> str:
     return " ".join(leaned_on)
 
 
-def _ranked(run: Answering, asked: Asked) -> list[Paper]:
+def _rank(run: Answering, asked: Asked) -> None:
     """Papers by how well they explain the question; the retrieval's score breaks near ties."""
-    scores = {passage.paper.id: passage.score for passage in run.passages}
-    likelihoods = {p.id: each for p, each in zip(asked.papers, asked.likelihoods, strict=True)}
-    ranked = sorted(
-        asked.papers, key=lambda p: -(likelihoods[p.id] + RETRIEVAL_WEIGHT * scores[p.id])
+    scores = run.scores
+    run.likelihoods = dict(
+        sorted(
+            asked.likelihoods.items(),
+            key=lambda pair: -(pair[1] + RETRIEVAL_WEIGHT * scores[pair[0]]),
+        )
     )
-    run.likelihoods = {paper.id: likelihoods[paper.id] for paper in ranked}
-    return ranked
+    run.probed = {paper_id: asked.probes[paper_id] for paper_id in run.likelihoods}
 
 
-def _standing_out(run: Answering, ranked: Sequence[Paper]) -> list[Paper]:
+def _is_settled(run: Answering, asked: Asked) -> bool:
+    return False
+
+
+def _standing_out(run: Answering) -> list[Paper]:
     """Those of the ranked papers that explain the question far better than papers usually do."""
-    scores = {passage.paper.id: passage.score for passage in run.passages}
     usual = statistics.median(run.likelihoods.values())
     return [
         paper
-        for paper in ranked
-        if run.likelihoods[paper.id] - usual + STANDS_OUT_WEIGHT * scores[paper.id] >= STANDS_OUT
+        for paper in run.ranked
+        if run.likelihoods[paper.id] - usual + STANDS_OUT_WEIGHT * run.scores[paper.id]
+        >= STANDS_OUT
     ]

@@ -13,7 +13,7 @@ _PLACEHOLDERS: dict[str, frozenset[str]] = {
     "system": frozenset(),
     "paper": frozenset({"title", "abstract"}),
     "question": frozenset({"question"}),
-    "probe": frozenset(),
+    "reply": frozenset(),
     "answer": frozenset(),
     "bullet": frozenset(),
 }
@@ -26,7 +26,7 @@ class Prompts:
     system: Template
     paper: Template
     question: Template
-    probe: Template
+    reply: Template
     answer: Template
     bullet: Template
 

@@ -12,15 +12,17 @@ import codecs
 import logging
 from array import array
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from assistant.chat_format import chat_format
 from assistant.errors import ModelError
 from assistant.llama import Llama, Span
+from assistant.lookup import Lookup
 from assistant.prompts import Prompts
 from assistant.states import StateCache, state_name
 from vectorstore import Paper
@@ -30,8 +32,11 @@ logger = logging.getLogger(__name__)
 PAPER_TOKENS = 1536
 """Most of a paper that is read; the median abstract has 315 tokens, one in 10,000 has more."""
 
-FRESH_TOKENS = 512
-"""Room that is kept free for instructions and for what is written."""
+FRESH_TOKENS = 320
+"""Room that is kept free for what is written."""
+
+FEWEST_GUESSED, MOST_GUESSED = 3, 12
+"""Tokens that are guessed at a time; as many as were right the last time, or twice that."""
 
 _YES, _NO = ("Yes", " Yes", "yes", " yes"), ("No", " No", "no", " no")
 
@@ -81,6 +86,9 @@ class Reader:
             ) from error
         self._prefix = model.tokenize(layout.before, special=True)
         self._after = model.tokenize(layout.after, special=True)
+        self._reply = model.tokenize(prompts.reply.template.strip()) + model.tokenize(
+            layout.turn, special=True
+        )
         self._replies = [
             [tokens[0] for text in texts if len(tokens := model.tokenize(text)) == 1]
             for texts in (_YES, _NO)
@@ -109,17 +117,21 @@ class Reader:
         """Whether a further paper can be kept without forgetting another."""
         return not self._states.is_full
 
-    def read(self, papers: Sequence[Paper]) -> None:
+    def read(
+        self, papers: Sequence[Paper], *, pinned: Iterable[_Slot] = (), fresh: int = FRESH_TOKENS
+    ) -> None:
         """See to it that all these papers are in the cache at once, as far as it holds them."""
         wanted = [self._block(paper) for paper in papers]
-        keep = [name for name, _ in wanted]
+        stay = {slot.sequence for slot in pinned}
+        keep = {name for name, slot in self._slots.items() if slot.sequence in stay}
+        keep |= {name for name, _ in wanted}
         for name, tokens in wanted:
             if name in self._slots:
                 self._slots.move_to_end(name)
                 self._states.touch(name)
                 self.counts.reused += 0 if name in self._fresh else len(tokens)
             else:
-                self._make_room(len(tokens) + FRESH_TOKENS, keep)
+                self._make_room(len(tokens) + len(keep) * fresh + FRESH_TOKENS, keep)
                 self._place(name, tokens)
 
     def _block(self, paper: Paper) -> tuple[str, list[int]]:
@@ -127,7 +139,7 @@ class Reader:
         tokens = self._model.tokenize(text)[:PAPER_TOKENS]
         return state_name(array("i", tokens).tobytes()), tokens
 
-    def _make_room(self, tokens: int, keep: Sequence[str]) -> None:
+    def _make_room(self, tokens: int, keep: Set[str]) -> None:
         """Free the papers used longest ago, wanted ones last, until so many tokens fit."""
         while self._slots and (
             len(self._slots) + 1 >= self._model.sequences or self._room() < tokens
@@ -171,81 +183,76 @@ class Reader:
         self._states.put(name, self._model.save_sequence(sequence))
 
     def _slot(self, paper: Paper) -> _Slot:
-        name, _ = self._block(paper)
-        if name not in self._slots:
-            self.read([paper])
-        return self._slots[name]
+        return self._slots[self._block(paper)[0]]
 
-    # Questions
-
-    @contextmanager
-    def asking(self, papers: Sequence[Paper], question: str) -> Iterator[Asked]:
-        """Put a question to papers; those that do not fit into the cache with it are left out.
-
-        Args:
-            papers: The most promising first.
-            question: Plain text, whatever it holds.
-        """
-        before, _, after = self._prompts.question.template.partition("$question")
-        scored = self._model.tokenize(f" {question}")
-        stem = [*self._model.tokenize(before.rstrip(" ")), *scored]
-        rest = self._model.tokenize(after)
-        fitting = self._fitting(papers, len(stem) + len(rest))
-        self.read(fitting)
-        slots = {paper.id: self._slot(paper) for paper in fitting}
-        try:
-            likelihoods = self._model.log_likelihoods(
-                [Span(slot.sequence, slot.end, stem) for slot in slots.values()], len(scored)
-            )
-            self.counts.prefilled += len(stem) * len(slots)
-            ends = {
-                paper_id: _Slot(slot.sequence, slot.end + len(stem))
-                for paper_id, slot in slots.items()
-            }
-            yield Asked(self, fitting, [float(each) for each in likelihoods], ends, rest)
-        finally:
-            for slot in slots.values():
-                self._model.cut_sequence(slot.sequence, slot.end)
-
-    def _fitting(self, papers: Sequence[Paper], fresh: int) -> list[Paper]:
-        room = self._model.context_tokens - len(self._prefix) - FRESH_TOKENS
+    def _fitting(
+        self, papers: Sequence[Paper], weighed: Mapping[str, _Slot], fresh: int
+    ) -> list[Paper]:
+        """The first of the papers, as many as fit into the cache beside those weighed before."""
+        prefix = len(self._prefix)
+        room = self._model.context_tokens - prefix - FRESH_TOKENS
+        room -= sum(slot.end - prefix + fresh for slot in weighed.values())
         fitting: list[Paper] = []
-        for paper in papers[: self._model.sequences - 2]:
+        for paper in papers[: self._model.sequences - 2 - len(weighed)]:
             room -= len(self._block(paper)[1]) + fresh
-            if room < 0 and fitting:
+            if room < 0 and (fitting or weighed):
                 break
             fitting.append(paper)
         return fitting
 
-    def _suffix(self, text: str) -> list[int]:
-        return self._model.tokenize(text) + self._after
+    # Questions
 
-    def _odds(self, slot: _Slot, tokens: list[int]) -> float:
+    @contextmanager
+    def asking(self, question: str) -> Iterator[Asked]:
+        """Put a question to papers; at the end they stand as they did before.
+
+        Args:
+            question: Plain text, whatever it holds.
+        """
+        before, _, after = self._prompts.question.template.partition("$question")
+        words = self._model.tokenize(f" {question}")
+        asked = Asked(
+            self,
+            [*self._model.tokenize(before.rstrip(" ")), *words],
+            scored=len(words),
+            after=[*self._model.tokenize(after), *self._after],
+        )
         try:
-            logits = self._model.decode([Span(slot.sequence, slot.end, tokens)])[0]
+            yield asked
         finally:
-            self._model.cut_sequence(slot.sequence, slot.end)
-        self.counts.prefilled += len(tokens)
+            asked._leave()
+
+    def _odds(self, logits: NDArray[np.float32]) -> float:
         yes, no = (np.logaddexp.reduce(logits[each].astype(np.float64)) for each in self._replies)
         return float(yes - no)
 
-    def _continue(self, slot: _Slot, tokens: list[int], most: int) -> Iterator[str]:
+    def _continue(
+        self, slot: _Slot, tokens: list[int], most: int, source: Sequence[int]
+    ) -> Iterator[str]:
+        """Write greedily; runs of ``source`` are guessed and checked several tokens at a time."""
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        position = slot.end
+        lookup, written = Lookup(source), list[int]()
+        position, reach = slot.end, 0
+        self.counts.prefilled += len(tokens)
         try:
-            for count in range(most):
-                logits = self._model.decode([Span(slot.sequence, position, tokens)])
-                position += len(tokens)
-                if count == 0:
-                    self.counts.prefilled += len(tokens)
-                else:
+            while len(written) < most:
+                guess = lookup.guess(written, min(reach, most - len(written) - 1))
+                logits = self._model.decode(
+                    [Span(slot.sequence, position, [*tokens, *guess])], last=len(guess) + 1
+                )
+                chosen = [int(row.argmax()) for row in logits]
+                right = next((n for n, token in enumerate(guess) if token != chosen[n]), len(guess))
+                position += len(tokens) + right
+                self._model.cut_sequence(slot.sequence, position)
+                reach = max(FEWEST_GUESSED, min(2 * right, MOST_GUESSED))
+                for token in chosen[: right + 1]:
+                    if self._model.ends_turn(token):
+                        return
                     self.counts.decoded += 1
-                token = int(logits[0].argmax())
-                if self._model.ends_turn(token):
-                    break
-                if text := decoder.decode(self._model.piece(token)):
-                    yield text
-                tokens = [token]
+                    written.append(token)
+                    if text := decoder.decode(self._model.piece(token)):
+                        yield text
+                tokens = written[-1:]
         finally:
             self._model.cut_sequence(slot.sequence, slot.end)
 
@@ -254,38 +261,61 @@ class Asked:
     """A question that stands after each of some papers.
 
     Attributes:
-        papers: Those that were asked.
-        likelihoods: log P(question | paper), in nats, one per paper. It ranks papers by how well
+        likelihoods: By paper id: log P(question | paper), in nats. It ranks papers by how well
             they explain the question (Ponte and Croft 1998, doi:10.1145/290941.291008; with a
             language model as reader: Sachan et al. 2022, arXiv:2204.07496).
+        probes: By paper id: log odds of yes against no to "does this paper hold the answer".
     """
 
-    def __init__(
-        self,
-        reader: Reader,
-        papers: Sequence[Paper],
-        likelihoods: Sequence[float],
-        slots: Mapping[str, _Slot],
-        rest: list[int],
-    ) -> None:
-        self.papers = papers
-        self.likelihoods = likelihoods
+    def __init__(self, reader: Reader, stem: list[int], *, scored: int, after: list[int]) -> None:
+        self.likelihoods: dict[str, float] = {}
+        self.probes: dict[str, float] = {}
         self._reader = reader
-        self._slots = slots
-        self._rest = rest
+        self._stem, self._scored, self._after = stem, scored, after
+        self._slots: dict[str, _Slot] = {}
+        """Where a paper's block ends."""
 
-    def probe(self, paper: Paper) -> float:
-        """Log odds of yes against no to "does this paper hold the answer"."""
-        tokens = self._rest + self._reader._suffix(self._reader._prompts.probe.template.strip())
-        return self._reader._odds(self._slots[paper.id], tokens)
-
-    def write(self, paper: Paper, instruction: str, most: int) -> Iterator[str]:
-        """Continue after paper, question and instruction, greedily, piece by piece.
+    def weigh(self, papers: Sequence[Paper]) -> list[Paper]:
+        """Let papers meet the question, all in one pass.
 
         Args:
-            paper: One of ``papers``.
+            papers: The most promising first; those that were weighed before are passed over.
+
+        Returns:
+            Those that were weighed now: all but the last ones, if the cache has no room for them.
+        """
+        reader, fresh = self._reader, len(self._stem) + len(self._after)
+        fitting = reader._fitting(
+            [paper for paper in papers if paper.id not in self._slots], self._slots, fresh
+        )
+        if not fitting:
+            return []
+        reader.read(fitting, pinned=self._slots.values(), fresh=fresh)
+        slots = {paper.id: reader._slot(paper) for paper in fitting}
+        self._slots |= slots
+        stems = [Span(slot.sequence, slot.end, self._stem) for slot in slots.values()]
+        likelihoods, logits = reader._model.weigh(stems, self._scored, self._after)
+        reader.counts.prefilled += fresh * len(slots)
+        for paper, likelihood, row in zip(fitting, likelihoods, logits, strict=True):
+            self.likelihoods[paper.id] = float(likelihood)
+            self.probes[paper.id] = reader._odds(row)
+        return fitting
+
+    def write(self, paper: Paper, instruction: str, most: int) -> Iterator[str]:
+        """What the model says of a paper that holds the answer, greedily, piece by piece.
+
+        Args:
+            paper: One that was weighed.
             instruction: What to do about the question.
             most: Tokens to write at most.
         """
-        tokens = self._rest + self._reader._suffix(instruction.strip())
-        yield from self._reader._continue(self._slots[paper.id], tokens, most)
+        reader, slot = self._reader, self._slots[paper.id]
+        end = slot.end + len(self._stem) + len(self._after)
+        _, block = reader._block(paper)
+        told = [*reader._reply, *reader._model.tokenize(instruction.strip()), *reader._after]
+        source = [*block, *self._stem]
+        yield from reader._continue(_Slot(slot.sequence, end), told, most, source)
+
+    def _leave(self) -> None:
+        for slot in self._slots.values():
+            self._reader._model.cut_sequence(slot.sequence, slot.end)

@@ -72,7 +72,10 @@ class Timings:
 
     retrieved_seconds: float | None
     first_text_seconds: float | None
+    """When the first text could be seen: on a page and a terminal, the draft of a sentence."""
     total_seconds: float
+    first_sentence_seconds: float | None = None
+    """When the first verified sentence could."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +165,7 @@ class Answer:
             "timings": {
                 "retrieved_seconds": self.timings.retrieved_seconds,
                 "first_text_seconds": self.timings.first_text_seconds,
+                "first_sentence_seconds": self.timings.first_sentence_seconds,
                 "total_seconds": self.timings.total_seconds,
             },
             "tokens": {

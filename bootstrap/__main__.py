@@ -1,4 +1,4 @@
-"""``python -m bootstrap run|test``: make sure that everything is there, and say what is done.
+"""``python -m bootstrap run|test|bench``: make sure that everything is there, and say what is done.
 
 This file must parse under an old Python 3, so that its user is told what is wrong with it.
 """

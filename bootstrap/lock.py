@@ -7,6 +7,7 @@ run.txt     what the assistant needs, but for the next
 llama.txt   llama-cpp-python, apart because it is built here (``bootstrap.llama``)
 build.txt   what builds it, and this project
 dev.txt     what the tests need on top
+bench.txt   what the benchmarks compare with, on top
 """
 
 from __future__ import annotations
@@ -33,12 +34,13 @@ def entries(lock: str) -> list[str]:
 
 
 def renew() -> None:
-    """Resolve anew and write the four locks.
+    """Resolve anew and write the locks.
 
     Raises:
         subprocess.CalledProcessError: If the requirements cannot be met or the index not reached.
     """
-    run, build, dev, llama = (LOCKS / f"{name}.txt" for name in ("run", "build", "dev", "llama"))
+    names = ("run", "build", "dev", "bench", "llama")
+    run, build, dev, bench, llama = (LOCKS / f"{name}.txt" for name in names)
     LOCKS.mkdir(exist_ok=True)
     _compile("pyproject.toml", output=run)
     every = entries(run.read_text())
@@ -48,6 +50,7 @@ def renew() -> None:
     # One version of a package in all locks: they end up in the same environment.
     _compile("--group", "build", "--constraint", run, output=build)
     _compile("--group", "dev", "--constraint", run, "--constraint", build, output=dev)
+    _compile("--group", "bench", "--constraint", run, "--constraint", build, output=bench)
 
 
 def _compile(*sources: str | Path, output: Path) -> None:

@@ -72,11 +72,15 @@ class Step:
 
 
 def set_up(arguments: Sequence[str]) -> int:
-    """Do what is left to do for ``run`` (use the assistant) or ``test``; return the exit code."""
-    if list(arguments) not in (["run"], ["test"]):
-        _say("usage: python -m bootstrap run|test")
+    """Do what is left to do for ``run`` (use the assistant), ``test`` or ``bench``.
+
+    Returns:
+        The exit code.
+    """
+    if len(arguments) != 1 or arguments[0] not in STEPS:
+        _say(f"usage: python -m bootstrap {'|'.join(STEPS)}")
         return 2
-    steps = RUN_STEPS if arguments[0] == "run" else TEST_STEPS
+    steps = STEPS[arguments[0]]
     # Python's own variables would lead the virtual environment's Python to foreign packages.
     for name in ("PYTHONPATH", "PYTHONHOME", "PIP_USER", "PIP_TARGET", "PIP_PREFIX"):
         os.environ.pop(name, None)
@@ -326,3 +330,8 @@ TEST_STEPS = (
         _installed_browser,
     ),
 )
+BENCH_STEPS = (
+    *RUN_STEPS,
+    Step("bench", "what is compared with", _lock_inputs("bench"), _install_locked("bench")),
+)
+STEPS = {"run": RUN_STEPS, "test": TEST_STEPS, "bench": BENCH_STEPS}

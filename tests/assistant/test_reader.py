@@ -68,36 +68,43 @@ def test_the_likelihood_of_tokens_is_that_of_their_logits(model: Llama) -> None:
     for sequence in range(model.sequences):
         model.cut_sequence(sequence)
     tokens = model.tokenize("Sorting numbers is what the paper is about.")
-    (scored,) = model.log_likelihoods([Span(1, 0, tokens)], 4)
+    (scored,), (last,) = model.weigh([Span(1, 0, tokens[:-2])], 4, tokens[-2:])
     expected = 0.0
-    for end in range(len(tokens) - 4, len(tokens)):
+    for end in range(len(tokens) - 6, len(tokens) - 2):
         model.cut_sequence(2)
         logits = model.decode([Span(2, 0, tokens[:end])])[0].astype(np.float64)
         expected += logits[tokens[end]] - np.logaddexp.reduce(logits)
     assert scored == pytest.approx(expected, abs=0.3)
+    model.cut_sequence(2)
+    (whole,) = model.decode([Span(2, 0, tokens)])
+    np.testing.assert_allclose(last, whole, atol=0.3)
 
 
 def test_a_second_reader_reads_nothing_and_says_the_same(model: Llama, tmp_path: Path) -> None:
     first = reader(model, tmp_path)
-    with first.asking(PAPERS[:3], QUESTION) as asked:
-        likelihoods = list(asked.likelihoods)
+    with first.asking(QUESTION) as asked:
+        asked.weigh(PAPERS[:3])
+        likelihoods = asked.likelihoods
         text = "".join(asked.write(PAPERS[0], "Answer.", 12))
     assert first.counts.reused == 0
     second = reader(model, tmp_path)
     assert all(second.is_read(paper) for paper in PAPERS[:3])
-    with second.asking(PAPERS[:3], QUESTION) as asked:
+    with second.asking(QUESTION) as asked:
+        asked.weigh(PAPERS[:3])
         assert asked.likelihoods == pytest.approx(likelihoods, abs=0.3)
         assert "".join(asked.write(PAPERS[0], "Answer.", 12)) == text
     assert second.counts.reused > 0
 
 
 def test_a_damaged_state_is_read_again(model: Llama, tmp_path: Path) -> None:
-    with reader(model, tmp_path).asking(PAPERS[:2], QUESTION) as asked:
-        likelihoods = list(asked.likelihoods)
+    with reader(model, tmp_path).asking(QUESTION) as asked:
+        asked.weigh(PAPERS[:2])
+        likelihoods = asked.likelihoods
     for path in tmp_path.glob("*/*"):
         path.write_bytes(path.read_bytes()[:-100])
     again = reader(model, tmp_path)
-    with again.asking(PAPERS[:2], QUESTION) as asked:
+    with again.asking(QUESTION) as asked:
+        asked.weigh(PAPERS[:2])
         assert asked.likelihoods == pytest.approx(likelihoods, abs=0.3)
     assert again.counts.reused == 0
 
@@ -113,13 +120,45 @@ def test_more_papers_than_fit_are_asked_as_far_as_they_fit(model: Llama, tmp_pat
         Paper(id=f"long{n}", title="Long", abstract=f"Number {n} is long. " * 60) for n in range(6)
     )
     mine = reader(model, tmp_path)
-    with mine.asking(long, QUESTION) as asked:
-        assert 1 <= len(asked.papers) < len(long)
-        assert list(asked.papers) == list(long[: len(asked.papers)])
-    with mine.asking(PAPERS, QUESTION) as asked:
-        assert asked.probe(asked.papers[-1]) == pytest.approx(
-            asked.probe(asked.papers[-1]), abs=0.05
+    with mine.asking(QUESTION) as asked:
+        fitting = asked.weigh(long)
+        assert 1 <= len(fitting) < len(long)
+        assert fitting == list(long[: len(fitting)])
+        assert asked.likelihoods.keys() == {paper.id for paper in fitting}
+        assert "".join(asked.write(fitting[0], "Answer.", 4)) == "".join(
+            asked.write(fitting[0], "Answer.", 4)
         )
+    with mine.asking(QUESTION) as asked:
+        assert len(asked.weigh(PAPERS)) > 1
+
+
+def test_papers_weighed_one_after_the_other_weigh_what_they_weigh_together(
+    model: Llama, tmp_path: Path
+) -> None:
+    mine = reader(model, tmp_path)
+    with mine.asking(QUESTION) as asked:
+        asked.weigh(PAPERS[:3])
+        together = asked.likelihoods, asked.probes
+    with mine.asking(QUESTION) as asked:
+        assert asked.weigh(PAPERS[:1]) == [PAPERS[0]]
+        assert asked.weigh(PAPERS[:3]) == list(PAPERS[1:3])
+        assert asked.likelihoods == pytest.approx(together[0], abs=0.3)
+        assert asked.probes == pytest.approx(together[1], abs=0.3)
+
+
+@pytest.mark.parametrize("most_guessed", [0, 1, 12])
+def test_guessed_runs_change_nothing_of_what_is_written(
+    model: Llama, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most_guessed: int
+) -> None:
+    def written(most: int) -> str:
+        monkeypatch.setattr("assistant.reader.FEWEST_GUESSED", min(3, most))
+        monkeypatch.setattr("assistant.reader.MOST_GUESSED", most)
+        with mine.asking(QUESTION) as asked:
+            asked.weigh(PAPERS[:1])
+            return "".join(asked.write(PAPERS[0], "Copy the abstract word for word.", 60))
+
+    mine = reader(model, tmp_path)
+    assert written(most_guessed) == written(0)
 
 
 def test_control_tokens_in_a_paper_are_text(model: Llama) -> None:
@@ -132,7 +171,8 @@ def test_control_tokens_in_a_paper_are_text(model: Llama) -> None:
 
 def test_a_stop_ends_the_decode_and_leaves_a_usable_model(model: Llama, tmp_path: Path) -> None:
     mine = reader(model, tmp_path)
-    with mine.asking(PAPERS[:1], QUESTION) as asked:
+    with mine.asking(QUESTION) as asked:
+        asked.weigh(PAPERS[:1])
         whole = "".join(asked.write(PAPERS[0], "Answer.", 8))
         writing = asked.write(PAPERS[0], "Answer.", 8)
         next(writing)
