@@ -39,6 +39,8 @@ class Answering:
     question: str
     earlier: str = ""
     """The questions that this one leans on."""
+    shifts: bool = False
+    """It takes their matter elsewhere: what answered them does not answer this one."""
     started: float = field(default_factory=time.perf_counter)
     lead: str = ""
     """What was counted, for a question about the collection itself."""

@@ -36,8 +36,13 @@ class Thresholds(BaseModel):
     """For a question that names something the paper does not have, such as a benchmark, or that
     asks for several papers while none stands out."""
 
-    def let_pass(self, probe: float, *, doubtful: bool) -> bool:
+    probe_if_several: float = -1.0
+    """For papers that stand out together, where several are asked for. It is not fitted."""
+
+    def let_pass(self, probe: float, *, doubtful: bool, several: bool = False) -> bool:
         """Whether a paper is asked to answer."""
+        if several:
+            return probe >= self.probe_if_several
         return probe >= (self.probe_if_doubtful if doubtful else self.probe_at_least)
 
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 _PAPER, _SUFFIX = "\x02paper\x03", "\x02suffix\x03"
-_REPLY, _NEXT = "\x02reply\x03", "\x02next\x03"
 
 CHATML = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}"
@@ -22,14 +21,10 @@ CHATML = (
 
 @dataclass(frozen=True, slots=True)
 class ChatFormat:
-    """A prompt is ``before + paper + suffix + after``, and then the model speaks.
-
-    Its reply may be followed by ``turn + what the user says next + after``, and so on.
-    """
+    """One prompt is ``before + paper + suffix + after``, and then the model speaks."""
 
     before: str
     after: str
-    turn: str
 
 
 def chat_format(template: str | None, system: str, *, bos: str = "", eos: str = "") -> ChatFormat:
@@ -53,19 +48,8 @@ def chat_format(template: str | None, system: str, *, bos: str = "", eos: str = 
         if text and text.count(user) == 1:
             before, after = text.split(user)
             if system in before:
-                return ChatFormat(before, after, _turn(template, messages, bos, eos))
+                return ChatFormat(before, after)
     raise ValueError("the model's chat template does not keep the text of a user's turn")
-
-
-def _turn(template: str | None, messages: list[dict[str, str]], bos: str, eos: str) -> str:
-    """What stands between a reply of the model and what the user says next."""
-    more = [{"role": "assistant", "content": _REPLY}, {"role": "user", "content": _NEXT}]
-    text = _render(template or CHATML, [*messages, *more], bos, eos) or ""
-    _, found, rest = text.partition(_REPLY)
-    turn, asked, _ = rest.partition(_NEXT)
-    if not found or not asked:
-        raise ValueError("the model's chat template does not keep a second turn of the user")
-    return turn
 
 
 def _render(template: str, messages: list[dict[str, str]], bos: str, eos: str) -> str | None:

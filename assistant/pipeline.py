@@ -27,7 +27,7 @@ from assistant.errors import ModelError
 from assistant.llama import Llama, StoppedError
 from assistant.models import resolve, sha256_of
 from assistant.prompts import load_prompts
-from assistant.question import asks_for_several, checked, refers_back
+from assistant.question import asks_for_several, checked, refers_back, shifts_subject
 from assistant.reader import Asked, Reader
 from assistant.resources import resource
 from assistant.sentences import ends_sentence, sentence_spans
@@ -59,11 +59,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 # Measured on the development questions, see docs/engine.md.
-RETRIEVAL_WEIGHT = 1.0
-"""Nats of likelihood that a unit of the retrieval's score is worth when papers are ranked."""
-STANDS_OUT, STANDS_OUT_WEIGHT = 10.0, 3.0
-"""Papers of an answer from several: nats of likelihood over the median of those that were asked,
-and how many nats a unit of the retrieval's score is worth there."""
+RETRIEVAL_WEIGHT, PROBE_WEIGHT = 1.0, 2.0
+"""Nats that a unit of the retrieval's score and of the probe's log odds are worth in a ranking."""
+PROBE_SETTLES = 1.2
+"""Log odds from which no further paper is looked at, where one paper is to answer."""
+STANDS_OUT, SEVERAL_RETRIEVAL_WEIGHT, SEVERAL_PROBE_WEIGHT = 10.0, 3.0, 4.0
+"""Papers of an answer from several: nats over the median of those that were weighed, and what the
+scores are worth there."""
 
 WAVES = (1, 1, 2, 4)
 """How many papers meet a question at a time, until it is clear which one answers."""
@@ -138,6 +140,7 @@ class Assistant:
         if (wanted := about_collection(run.question)) and (listing := look_up(wanted, store)):
             return self._worker.submit(lambda: iter(()), self._listed(run, listing, store))[0]
         run.earlier = _leaned_on(run.question, earlier)
+        run.shifts = bool(run.earlier) and shifts_subject(run.question)
         first: list[Event] = [self._retrieve(run, store)]
         stream, ahead = self._worker.submit(lambda: self._events(run, store), first)
         if ahead:
@@ -291,7 +294,13 @@ class Assistant:
     # The steps
 
     def _retrieve(self, run: Answering, store: Store) -> Retrieved:
-        run.passages = store.search(run.asked, top_k=self.settings.max_papers)
+        most = self.settings.max_papers
+        if run.shifts:
+            before = {passage.paper.id for passage in store.search(run.earlier, top_k=1)}
+            found = store.search(run.question, top_k=most + 1)
+            run.passages = tuple(each for each in found if each.paper.id not in before)[:most]
+        else:
+            run.passages = store.search(run.asked, top_k=most)
         run.retrieved_seconds = run.seconds
         return Retrieved(run.passages, run.retrieved_seconds, run.standalone)
 
@@ -303,7 +312,8 @@ class Assistant:
             reader = self._open_reader()
             reader.start_counting()
             self._choose_threads()
-            with reader.asking(run.asked) as asked:
+            question, context = (run.question, run.earlier) if run.shifts else (run.asked, "")
+            with reader.asking(question, context=context) as asked:
                 yield from self._weigh(run, asked, reader)
                 yield from self._answer(run, asked, store)
         except StoppedError:
@@ -324,10 +334,11 @@ class Assistant:
             for paper in wave:
                 if paper.id in unread:
                     yield Reading(paper, unread.index(paper.id) + 1, len(unread))
-                    reader.read([paper])
+                    asked.read(paper)
             weighed = asked.weigh(wave)
             _rank(run, asked)
-            if len(weighed) < len(wave) or _is_settled(run, asked):
+            best = run.ranked[0]
+            if len(weighed) < len(wave) or run.probed[best.id] >= PROBE_SETTLES:
                 break
         yield Ranked(tuple(run.ranked))
 
@@ -344,7 +355,7 @@ class Assistant:
             )
             probe = run.probed[paper.id]
             yield Probed(paper, probe, doubtful)
-            if not self.thresholds.let_pass(probe, doubtful=doubtful):
+            if not self.thresholds.let_pass(probe, doubtful=doubtful, several=several):
                 continue
             asked_of += 1
             page = Page(evidence, run.asked, probe=probe, one_of_several=several)
@@ -438,27 +449,27 @@ def _leaned_on(question: str, history: Sequence[str]) -> str:
 
 
 def _rank(run: Answering, asked: Asked) -> None:
-    """Papers by how well they explain the question; the retrieval's score breaks near ties."""
-    scores = run.scores
-    run.likelihoods = dict(
-        sorted(
-            asked.likelihoods.items(),
-            key=lambda pair: -(pair[1] + RETRIEVAL_WEIGHT * scores[pair[0]]),
-        )
-    )
-    run.probed = {paper_id: asked.probes[paper_id] for paper_id in run.likelihoods}
-
-
-def _is_settled(run: Answering, asked: Asked) -> bool:
-    return False
+    """Papers by how well they explain the question; retrieval and probe decide near ties."""
+    rank = {
+        each: nats + RETRIEVAL_WEIGHT * run.scores[each] + PROBE_WEIGHT * asked.probes[each]
+        for each, nats in asked.likelihoods.items()
+    }
+    order = sorted(rank, key=rank.__getitem__, reverse=True)
+    run.likelihoods = {each: asked.likelihoods[each] for each in order}
+    run.probed = {each: asked.probes[each] for each in order}
 
 
 def _standing_out(run: Answering) -> list[Paper]:
-    """Those of the ranked papers that explain the question far better than papers usually do."""
+    """Those of the ranked papers that have far more to do with the question than papers usually."""
     usual = statistics.median(run.likelihoods.values())
-    return [
-        paper
-        for paper in run.ranked
-        if run.likelihoods[paper.id] - usual + STANDS_OUT_WEIGHT * run.scores[paper.id]
-        >= STANDS_OUT
-    ]
+    unsure = statistics.median(run.probed.values())
+
+    def lead(paper_id: str) -> float:
+        return (
+            run.likelihoods[paper_id]
+            - usual
+            + SEVERAL_RETRIEVAL_WEIGHT * run.scores[paper_id]
+            + SEVERAL_PROBE_WEIGHT * (run.probed[paper_id] - unsure)
+        )
+
+    return [paper for paper in run.ranked if lead(paper.id) >= STANDS_OUT]

@@ -13,7 +13,7 @@ _PLACEHOLDERS: dict[str, frozenset[str]] = {
     "system": frozenset(),
     "paper": frozenset({"title", "abstract"}),
     "question": frozenset({"question"}),
-    "reply": frozenset(),
+    "start": frozenset(),
     "answer": frozenset(),
     "bullet": frozenset(),
 }
@@ -26,7 +26,7 @@ class Prompts:
     system: Template
     paper: Template
     question: Template
-    reply: Template
+    start: Template
     answer: Template
     bullet: Template
 

@@ -35,6 +35,12 @@ _REFERS_BACK = re.compile(
     | \blike\s+that\b""",
     re.IGNORECASE | re.VERBOSE,
 )
+_SHIFTS = re.compile(
+    r"""\btoo\b(?=\s*(?:[,.;?!]|$|and\b)) | \bas\s+well\b(?!\s+as\b)
+    | \b(?:is|are|has|have|does|do|did)\b.*\balso\b
+    | \b(?:something|anything)\s+(?:like\s+that|similar)\b""",
+    re.IGNORECASE | re.VERBOSE,
+)
 _OPENING_WORDS = 8
 """A pronoun behind so many words mostly refers to one of them, not to an earlier question."""
 
@@ -73,3 +79,8 @@ def refers_back(question: str) -> bool:
         or bool(_REFERS_BACK.search(question))
         or bool(_OPENS_LIKE_A_FOLLOW_UP.search(" ".join(words[:_OPENING_WORDS])))
     )
+
+
+def shifts_subject(question: str) -> bool:
+    """Whether a follow-up takes the matter of the earlier question elsewhere ("for GANs too?")."""
+    return bool(_SHIFTS.search(question))

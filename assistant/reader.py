@@ -86,9 +86,7 @@ class Reader:
             ) from error
         self._prefix = model.tokenize(layout.before, special=True)
         self._after = model.tokenize(layout.after, special=True)
-        self._reply = model.tokenize(prompts.reply.template.strip()) + model.tokenize(
-            layout.turn, special=True
-        )
+        self._start = prompts.start.template.strip()
         self._replies = [
             [tokens[0] for text in texts if len(tokens := model.tokenize(text)) == 1]
             for texts in (_YES, _NO)
@@ -203,17 +201,19 @@ class Reader:
     # Questions
 
     @contextmanager
-    def asking(self, question: str) -> Iterator[Asked]:
+    def asking(self, question: str, *, context: str = "") -> Iterator[Asked]:
         """Put a question to papers; at the end they stand as they did before.
 
         Args:
             question: Plain text, whatever it holds.
+            context: Stands in front of it, and does not count when papers are ranked.
         """
         before, _, after = self._prompts.question.template.partition("$question")
+        front = before if not context else f"{before.rstrip(' ')} {context}"
         words = self._model.tokenize(f" {question}")
         asked = Asked(
             self,
-            [*self._model.tokenize(before.rstrip(" ")), *words],
+            [*self._model.tokenize(front.rstrip(" ")), *words],
             scored=len(words),
             after=[*self._model.tokenize(after), *self._after],
         )
@@ -301,8 +301,12 @@ class Asked:
             self.probes[paper.id] = reader._odds(row)
         return fitting
 
+    def read(self, paper: Paper) -> None:
+        """Read a paper that is to be weighed; those that were weighed before stay."""
+        self._reader.read([paper], pinned=self._slots.values())
+
     def write(self, paper: Paper, instruction: str, most: int) -> Iterator[str]:
-        """What the model says of a paper that holds the answer, greedily, piece by piece.
+        """What the model says of a paper, greedily, piece by piece; how it starts is given.
 
         Args:
             paper: One that was weighed.
@@ -310,11 +314,17 @@ class Asked:
             most: Tokens to write at most.
         """
         reader, slot = self._reader, self._slots[paper.id]
-        end = slot.end + len(self._stem) + len(self._after)
+        model, end = reader._model, slot.end + len(self._stem)
+        model.cut_sequence(slot.sequence, end)  # without what asked for yes or no
+        told = model.tokenize(f"\n{instruction.strip()}") + reader._after
         _, block = reader._block(paper)
-        told = [*reader._reply, *reader._model.tokenize(instruction.strip()), *reader._after]
-        source = [*block, *self._stem]
-        yield from reader._continue(_Slot(slot.sequence, end), told, most, source)
+        yield reader._start
+        yield from reader._continue(
+            _Slot(slot.sequence, end),
+            told + model.tokenize(reader._start),
+            most,
+            source=[*block, *self._stem],
+        )
 
     def _leave(self) -> None:
         for slot in self._slots.values():

@@ -38,6 +38,9 @@ STOP_WORDS = frozenset(
 
 QUESTION_WORD_WEIGHT = 0.3
 
+COMMON_AT_LEAST, COMMON_SHARE = 3, 0.05
+"""Papers, and share of all papers, from which on a name is a word of the field."""
+
 _NEGATIONS = frozenset({"not", "never", "no", "neither", "nor", "cannot", "without"})
 _NEGATION_REACH = 1
 
@@ -188,12 +191,16 @@ class Evidence:
         """Names that a question asks about and the paper does not hold, nor spells out in words.
 
         An abbreviation counts as spelt out where the paper has words in a row with its initials.
+        What many papers of the collection name, such as "NLP", is a word of the field.
         """
-        return tuple(
+        foreign = [
             name
             for name in names(question)
             if not self._holds(name.removesuffix("s")) and not self._has_initials(name)
-        )
+        ]
+        frequency = self._frequency(foreign)
+        common = max(COMMON_AT_LEAST, COMMON_SHARE * self._size)
+        return tuple(name for name in foreign if frequency.get(name, 0) < common)
 
     def _has_initials(self, name: str) -> bool:
         short = name.removesuffix("s")

@@ -73,7 +73,7 @@ def _questions(count: int) -> list[str]:
 def _run_one(name: str, questions: Sequence[str]) -> None:
     found = limits() if name == LIMITS else [asdict(row) for row in SYSTEMS[name](questions)]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps({"rows": found, "peak_bytes": peak}))
+    sys.stdout.write(json.dumps({"rows": found, "peak_bytes": peak}) + "\n")
 
 
 def _in_process(name: str, questions: int) -> dict[str, Any]:

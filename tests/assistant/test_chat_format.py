@@ -20,14 +20,12 @@ def test_chatml_is_taken_where_a_file_has_no_template() -> None:
     assert layout == chat_format(CHATML, "Be brief.")
     assert layout.before.endswith("<|im_start|>user\n")
     assert layout.after == "<|im_end|>\n<|im_start|>assistant\n"
-    assert layout.turn == "<|im_end|>\n<|im_start|>user\n"
 
 
 def test_a_template_that_refuses_a_system_role_gets_the_text_with_the_user() -> None:
     layout = chat_format(GEMMA, "Be brief.", bos="<bos>")
     assert layout.before == "<bos><start_of_turn>user\nBe brief.\n\n"
     assert layout.after == "<end_of_turn>\n<start_of_turn>model\n"
-    assert layout.turn == "<end_of_turn>\n<start_of_turn>user\n"
 
 
 @pytest.mark.parametrize(

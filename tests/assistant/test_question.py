@@ -7,7 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assistant.errors import QuestionError
-from assistant.question import MOST_CHARACTERS, asks_for_several, checked, refers_back
+from assistant.question import (
+    MOST_CHARACTERS,
+    asks_for_several,
+    checked,
+    refers_back,
+    shifts_subject,
+)
 
 
 @pytest.mark.parametrize("text", ["", "   ", "?", "...!", "\x00\x01", "\u200b"])
@@ -75,3 +81,18 @@ def test_questions_about_one_thing_are_not(question: str) -> None:
 )
 def test_follow_ups_are_rewritten_only_when_they_lean(question: str, leans: bool) -> None:
     assert refers_back(question) == leans
+
+
+@pytest.mark.parametrize(
+    ("question", "shifts"),
+    [
+        ("Is there something like that for code models too, and what did they learn?", True),
+        ("Has that kind of thing been done for GANs as well?", True),
+        ("Does it also work for audio?", True),
+        ("And why is too much of it bad?", False),
+        ("How many tasks as well as datasets did they use?", False),
+        ("Which closed models does it beat?", False),
+    ],
+)
+def test_follow_ups_that_take_the_matter_elsewhere_are_seen(question: str, shifts: bool) -> None:
+    assert shifts_subject(question) == shifts
