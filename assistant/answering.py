@@ -23,7 +23,7 @@ from assistant.types import (
     Tokens,
 )
 from assistant.verification import Evidence, content_words
-from assistant.writing import Claim, without_markers
+from assistant.writing import Claim, plain, without_markers
 from vectorstore import Paper, Passage
 from vectorstore.chunking import chunk_paper
 
@@ -214,7 +214,7 @@ class Answering:
 def _abstention(reason: str | None, near: Sequence[Closest]) -> str:
     text = f"The papers do not say: {reason}."
     if near:
-        lines = [f"- {without_markers(each.title)}: “{each.quote}”" for each in near]
+        lines = [f"- {without_markers(each.title)}: “{plain(each.quote)}”" for each in near]
         text += "\n".join([" The closest papers, and what they do say:", *lines])
     return text
 

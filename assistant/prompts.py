@@ -12,8 +12,8 @@ from assistant.errors import PromptError
 _PLACEHOLDERS: dict[str, frozenset[str]] = {
     "system": frozenset(),
     "paper": frozenset({"title", "abstract"}),
+    "probe": frozenset(),
     "question": frozenset({"question"}),
-    "start": frozenset(),
     "answer": frozenset(),
     "bullet": frozenset(),
 }
@@ -25,8 +25,8 @@ class Prompts:
 
     system: Template
     paper: Template
+    probe: Template
     question: Template
-    start: Template
     answer: Template
     bullet: Template
 

@@ -12,12 +12,15 @@ from assistant.errors import QuestionError
 MOST_CHARACTERS = 2000
 """Longer than any question; what is longer is a pasted text."""
 
-_WORKS = (
-    r"(?:papers|articles|works|studies|methods|approaches|techniques|frameworks|efforts|proposals"
-    r"|options|fixes|solutions|ways|strategies)"
+_PAPERS = r"(?:papers|articles|works|studies)"
+_METHODS = (
+    r"(?:methods|approaches|techniques|frameworks|efforts|proposals|options|fixes|solutions|ways"
+    r"|strategies)"
 )
 _SEVERAL = re.compile(
-    rf"""\b(?:which|what|list|all|different|several|various|the)\s+(?:\S+\s+){{0,5}}?{_WORKS}\b
+    rf"""\b(?:which|what|list|all|different|several|various|the)\s+(?:\S+\s+){{0,5}}?{_PAPERS}\b
+    | \b(?:list|all|different|several|various)\s+(?:\S+\s+){{0,5}}?{_METHODS}\b
+    | (?:^|[.?!:]\s)\W*(?:which|what)\s+(?:\S+\s+){{0,5}}?{_METHODS}\b
     | \b(?:compare|comparison|contrast(?!ive)|differences?\s+between)\b
     | \bone\b.+\banother\b | \bwho\s+(?:in|else|proposes)\b
     | \bis\s+there\s+(?:any\s+)?(?:theory|work|research)\b.+\bboth\b""",

@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 PAPER_TOKENS = 1536
 """Most of a paper that is read; the median abstract has 315 tokens, one in 10,000 has more."""
 
-FRESH_TOKENS = 320
+FRESH_TOKENS = 400
 """Room that is kept free for what is written."""
 
 FEWEST_GUESSED, MOST_GUESSED = 3, 12
@@ -86,7 +86,7 @@ class Reader:
             ) from error
         self._prefix = model.tokenize(layout.before, special=True)
         self._after = model.tokenize(layout.after, special=True)
-        self._start = prompts.start.template.strip()
+        self._probe = model.tokenize(f"\n\n{prompts.probe.template.strip()}")
         self._replies = [
             [tokens[0] for text in texts if len(tokens := model.tokenize(text)) == 1]
             for texts in (_YES, _NO)
@@ -134,13 +134,13 @@ class Reader:
 
     def _block(self, paper: Paper) -> tuple[str, list[int]]:
         text = self._prompts.paper.substitute(title=paper.title, abstract=paper.abstract).strip()
-        tokens = self._model.tokenize(text)[:PAPER_TOKENS]
+        tokens = self._model.tokenize(text)[:PAPER_TOKENS] + self._probe
         return state_name(array("i", tokens).tobytes()), tokens
 
     def _make_room(self, tokens: int, keep: Set[str]) -> None:
         """Free the papers used longest ago, wanted ones last, until so many tokens fit."""
         while self._slots and (
-            len(self._slots) + 1 >= self._model.sequences or self._room() < tokens
+            len(self._slots) + 2 >= self._model.sequences or self._room() < tokens
         ):
             name = next((each for each in self._slots if each not in keep), next(iter(self._slots)))
             self._model.cut_sequence(self._slots.pop(name).sequence)
@@ -152,7 +152,7 @@ class Reader:
 
     def _free_sequence(self) -> int:
         taken = {slot.sequence for slot in self._slots.values()}
-        return next(each for each in range(1, self._model.sequences) if each not in taken)
+        return next(each for each in range(1, self._model.sequences - 1) if each not in taken)
 
     def _place(self, name: str, tokens: list[int]) -> None:
         """Bring a paper into a free sequence, from its kept state or by reading it."""
@@ -191,7 +191,7 @@ class Reader:
         room = self._model.context_tokens - prefix - FRESH_TOKENS
         room -= sum(slot.end - prefix + fresh for slot in weighed.values())
         fitting: list[Paper] = []
-        for paper in papers[: self._model.sequences - 2 - len(weighed)]:
+        for paper in papers[: self._model.sequences - 3 - len(weighed)]:
             room -= len(self._block(paper)[1]) + fresh
             if room < 0 and (fitting or weighed):
                 break
@@ -254,7 +254,7 @@ class Reader:
                         yield text
                 tokens = written[-1:]
         finally:
-            self._model.cut_sequence(slot.sequence, slot.end)
+            self._model.cut_sequence(slot.sequence)
 
 
 class Asked:
@@ -306,7 +306,7 @@ class Asked:
         self._reader.read([paper], pinned=self._slots.values())
 
     def write(self, paper: Paper, instruction: str, most: int) -> Iterator[str]:
-        """What the model says of a paper, greedily, piece by piece; how it starts is given.
+        """What the model says of a paper, greedily, piece by piece.
 
         Args:
             paper: One that was weighed.
@@ -314,17 +314,12 @@ class Asked:
             most: Tokens to write at most.
         """
         reader, slot = self._reader, self._slots[paper.id]
-        model, end = reader._model, slot.end + len(self._stem)
-        model.cut_sequence(slot.sequence, end)  # without what asked for yes or no
-        told = model.tokenize(f"\n{instruction.strip()}") + reader._after
+        model, scratch = reader._model, reader._model.sequences - 1
+        end = slot.end - len(reader._probe)
+        model.copy_sequence(slot.sequence, scratch, end)
+        told = self._stem + model.tokenize(f"\n{instruction.strip()}") + reader._after
         _, block = reader._block(paper)
-        yield reader._start
-        yield from reader._continue(
-            _Slot(slot.sequence, end),
-            told + model.tokenize(reader._start),
-            most,
-            source=[*block, *self._stem],
-        )
+        yield from reader._continue(_Slot(scratch, end), told, most, source=[*block, *self._stem])
 
     def _leave(self) -> None:
         for slot in self._slots.values():

@@ -86,7 +86,7 @@ class Page:
             text: The sentence.
             complete: It was not cut off in the middle.
         """
-        text = unframed(" ".join(without_markers(text).split()).strip('*"“” '))
+        text = unframed(plain(text).strip('*"“” '))
         check = self._evidence.check(text, self._question)
         if _DECLINES.search(text):
             self._may_be_quoted = False
@@ -118,7 +118,7 @@ class Page:
         self._shown.update(fresh)
         paper = self._evidence.paper
         return [
-            Claim(paper, " ".join(paper.abstract[a:b].split()), ((a, b),), 1.0, verbatim=True)
+            Claim(paper, plain(paper.abstract[a:b]), ((a, b),), 1.0, verbatim=True)
             for a, b in fresh
         ]
 
@@ -132,3 +132,8 @@ def unframed(text: str) -> str:
 def without_markers(text: str) -> str:
     """Without what looks like a citation and is none of ours: a question, abstract or title's."""
     return _MARKER.sub("", text)
+
+
+def plain(text: str) -> str:
+    """On one line, and without what looks like a citation of ours."""
+    return " ".join(without_markers(text).split())

@@ -37,6 +37,9 @@ def keeps_its_promises(answer: Answer) -> Answer:
     assert {int(number) for number in MARKER.findall(answer.text)} == set(numbers)
     assert (answer.status == "answered") == bool(answer.sentences)
     assert (answer.reason is None) == (answer.status == "answered")
+    for each in answer.closest:
+        assert shown[each.paper_id].abstract[each.start : each.end] == each.quote
+        assert each.quote.strip()
     for sentence in answer.sentences:
         assert sentence.citations
         assert sentence.text in answer.text
@@ -79,7 +82,8 @@ def test_what_the_papers_do_not_say_is_not_answered(assistant: Assistant) -> Non
         assert answer.status == "abstained"
         assert answer.reason
         assert not answer.citations
-        assert answer.passages[0].paper.title in answer.text
+        assert answer.closest
+        assert all(each.title in answer.text for each in answer.closest)
 
 
 def test_a_question_over_several_papers_cites_each(assistant: Assistant) -> None:
@@ -101,6 +105,35 @@ def test_a_follow_up_is_asked_together_with_what_it_leans_on(assistant: Assistan
     alone.close()
     assert isinstance(first, Retrieved)
     assert first.standalone_question is None
+
+
+def test_a_follow_up_that_changes_the_subject_leaves_the_old_paper(assistant: Assistant) -> None:
+    row = QUESTIONS["dev-117"]
+    history = [each["question"] for each in row["history"]]
+    before = assistant.ask(history[0])
+    first = next(assistant.stream(row["question"], history=history))
+    assert isinstance(first, Retrieved)
+    found = {passage.paper.title for passage in first.passages}
+    assert not found & {citation.title for citation in before.citations}
+    assert set(row["papers"]) <= found
+
+
+def test_a_question_about_the_collection_is_answered_from_all_records(
+    assistant: Assistant,
+) -> None:
+    answer = keeps_its_promises(assistant.ask("How many papers are there on unlearning?"))
+    by_hand = {
+        paper.title
+        for paper in assistant.store.papers()
+        if "unlearn" in f"{paper.title} {paper.abstract}".casefold()
+    }
+    assert {citation.title for citation in answer.citations} == by_hand
+    assert len(by_hand) > 8
+    assert answer.text.startswith(f"{len(by_hand)} of 68 papers")
+    assert answer.lead in answer.text
+    assert answer.tokens.decoded == answer.tokens.prefilled == 0
+    overview = keeps_its_promises(assistant.ask("What is this collection about?"))
+    assert len(overview.sentences) > 2
 
 
 @pytest.mark.parametrize(

@@ -104,3 +104,17 @@ def test_whatever_is_written_a_claim_rests_on_spans_and_a_quotation_is_one(
         if claim.verbatim:
             ((start, end),) = claim.spans
             assert claim.text == " ".join(ABSTRACT[start:end].split())
+
+
+def test_what_looks_like_a_citation_in_an_abstract_is_none_of_ours() -> None:
+    paper = Paper("p", "Title", "Larch answers in 7 seconds [3], not in 38 [1, 2] seconds.")
+    written = Page(
+        Evidence(paper, lambda words: dict.fromkeys(words, 1), 9),
+        "How fast?",
+        probe=2,
+        one_of_several=False,
+    )
+    (claim,) = written.consider("Larch answers in 7 seconds.")
+    assert claim.verbatim
+    assert claim.text == "Larch answers in 7 seconds, not in 38 seconds."
+    assert [paper.abstract[a:b] for a, b in claim.spans] == [paper.abstract]
