@@ -30,6 +30,7 @@ from vectorstore.chunking import chunk_paper
 CLOSEST = 3
 """Papers that an abstention names."""
 _MOST_WORDS = 6
+_MORE_THAN_WORDS = re.compile(r"[<>\[\]{}|\n]|\b(?:ignore|repeat|say|pretend)\b", re.IGNORECASE)
 
 
 @dataclass(slots=True)
@@ -224,17 +225,22 @@ def _markers(citations: Sequence[Citation]) -> str:
 
 
 def closest_of(evidence: Evidence, question: str) -> Closest | None:
-    """The sentence of a paper that has most to do with a question; None if no word is shared."""
-    spans = evidence.spans_about(question)
+    """The sentence of a paper that has most to do with a question, else with its own title."""
+    paper = evidence.paper
+    spans = evidence.spans_about(question) or evidence.spans_about(paper.title)
     if not spans:
         return None
     start, end = spans[0]
-    paper = evidence.paper
     return Closest(paper.id, paper.title, start, end, paper.abstract[start:end])
 
 
 def absent_words(evidence: Evidence, question: str) -> list[str]:
-    """Content words of a question that a paper does not hold, as the user wrote them."""
+    """Content words of a question that a paper does not hold, as the user wrote them.
+
+    None of a question that is more than words on a line: it may be made to put words in our mouth.
+    """
+    if _MORE_THAN_WORDS.search(question):
+        return []
     absent = evidence.absent(content_words(question))
     spelt = {word.casefold(): word for word in re.findall(r"[^\W_]+", question)}
     return [spelt.get(word, word) for word in absent]

@@ -80,8 +80,8 @@ def test_nothing_is_quoted_for_a_number_from_elsewhere_or_a_refusal(sentence: st
 def test_nothing_is_quoted_alone_unless_the_paper_is_sure_to_answer() -> None:
     failing = ["Unused states of last month are thrown away and dropped."]
     assert shown(failing, probe=2.0)
-    assert shown(failing, probe=0.5) == []
-    assert shown(failing, probe=0.5, several=True)
+    assert shown(failing, probe=0.4) == []
+    assert shown(failing, probe=0.4, several=True)
 
 
 def test_no_place_is_quoted_twice() -> None:
