@@ -37,7 +37,7 @@ class Counted:
 def counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Counted:
     counted = Counted(tmp_path)
     monkeypatch.setattr(setup, "STAMPS", tmp_path / "stamps")
-    monkeypatch.setattr(setup, "RUN_STEPS", (counted.step,))
+    monkeypatch.setitem(setup.STEPS, "run", (counted.step,))
     return counted
 
 
@@ -90,7 +90,7 @@ def test_a_failing_step_ends_the_setup_and_is_tried_again(
         setup.Step("later", "later", list, lambda: runs.append("later")),
     )
     monkeypatch.setattr(setup, "STAMPS", tmp_path)
-    monkeypatch.setattr(setup, "RUN_STEPS", steps)
+    monkeypatch.setitem(setup.STEPS, "run", steps)
     assert setup.set_up(["run"]) == 1
     assert setup.set_up(["run"]) == 1
     assert runs == ["failing", "failing"]
