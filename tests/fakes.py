@@ -232,7 +232,10 @@ def abstained_story(question: str = "What do swans eat?") -> list[Event]:
                 (PAPERS[3], PAPERS[2]),
                 text=text,
                 reason="no paper that was read holds it",
-                closest=(Closest(PAPERS[3].id, PAPERS[3].title, 0, 30, quote),),
+                closest=tuple(
+                    Closest(paper.id, paper.title, 0, 30, paper.abstract[:30])
+                    for paper in (PAPERS[3], PAPERS[2])
+                ),
             )
         ),
     ]

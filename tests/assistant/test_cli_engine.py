@@ -87,7 +87,7 @@ def test_an_evaluation_leaves_table_answers_verdicts_and_report(
     questions.write_text("".join(json.dumps(row) + "\n" for row in asked), encoding="utf-8")
     output = tmp_path / "report"
     table = run(environment, "eval", str(questions), "-o", str(output), "--baseline", "plain")
-    for wanted in ("quotes exact", "plain", "abstained (recall)"):
+    for wanted in ("quotes exact", "abstained (recall)", "first text shown, median"):
         assert wanted in table
     for name in ("answers.jsonl", "plain.jsonl"):
         lines = (output / name).read_text(encoding="utf-8").splitlines()
@@ -98,5 +98,5 @@ def test_an_evaluation_leaves_table_answers_verdicts_and_report(
     assert all(row["id"] in report for row in asked)
 
     calibration = run(environment, "calibrate", str(questions), "--dry-run")
-    assert "unanswerable declined" in calibration
+    assert "the others\tfitted\t" in calibration
     assert not (Path(environment["ASSISTANT_INDEX"]) / FILE_NAME).exists()
