@@ -39,10 +39,18 @@ class Thresholds(BaseModel):
     probe_if_several: float = -1.0
     """For papers that stand out together, where several are asked for. It is not fitted."""
 
-    def let_pass(self, probe: float, *, doubtful: bool, several: bool = False) -> bool:
+    lead_if_low: float = 2.0
+    """Over the second best paper's probe: from it on a low probe suffices, as long as nothing is
+    doubtful. Some questions are put so that no paper gets a high one. It is not fitted."""
+
+    def let_pass(
+        self, probe: float, *, doubtful: bool, several: bool = False, lead: float = 0.0
+    ) -> bool:
         """Whether a paper is asked to answer."""
         if several:
             return probe >= self.probe_if_several
+        if not doubtful and lead >= self.lead_if_low:
+            return True
         return probe >= (self.probe_if_doubtful if doubtful else self.probe_at_least)
 
 

@@ -355,7 +355,10 @@ class Assistant:
             )
             probe = run.probed[paper.id]
             yield Probed(paper, probe, doubtful)
-            if not self.thresholds.let_pass(probe, doubtful=doubtful, several=several):
+            lead = probe - max(
+                (odds for each, odds in run.probed.items() if each != paper.id), default=probe
+            )
+            if not self.thresholds.let_pass(probe, doubtful=doubtful, several=several, lead=lead):
                 continue
             asked_of += 1
             page = Page(evidence, run.asked, probe=probe, one_of_several=several)
