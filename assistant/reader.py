@@ -3,7 +3,8 @@
 Sits between `llama` (tokens and sequences) and `pipeline` (questions and answers): it knows where
 in a prompt the paper stands, and keeps what was read. Sequence 0 holds the prefix that all papers
 share; a paper's own sequence shares those cells, holds the paper's block after them, and is cut
-back to the end of the block after every use.
+back to the end of the block after every use. The last sequence is for writing: it shares a paper's
+cells up to the end of the abstract.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ class Sentence:
     support: float
     """Share of its content words, weighted by IDF, that the cited abstract holds; in [0, 1]."""
     verbatim: bool = False
-    """The sentence is a quotation, shown because nothing the model wrote could be verified."""
+    """The sentence is a quotation, shown in place of one that failed or left out a number."""
 
 
 @dataclass(frozen=True, slots=True)
