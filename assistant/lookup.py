@@ -14,6 +14,13 @@ from collections.abc import Sequence
 MATCHED = 2
 """Tokens at the end that must stand in the source for a guess."""
 
+COPIED = 4
+"""Tokens at the end from which on it is taken for a copy."""
+
+GUESSED, GUESSED_OF_COPY = 1, 15
+"""Tokens that are guessed at a time. A pass over 16 tokens fills a tile of llama.cpp's matrix
+product and takes as long as one over 12 (see docs/engine.md)."""
+
 _LONGEST = 16
 
 
@@ -33,13 +40,15 @@ class Lookup:
     def guess(self, written: Sequence[int], most: int) -> list[int]:
         """The tokens that follow in the source, none if the end of ``written`` is not in it.
 
-        Of several places the one with the longest match counts, of equals the last.
+        Of several places the one with the longest match counts, of equals the last. The longer it
+        is, the more is guessed.
         """
         places = self._places.get(tuple(written[-MATCHED:]), [])
         if not places or most < 1:
             return []
-        place = max(places, key=lambda end: (self._matched(written, end), end))
-        return self._source[place : place + most]
+        matched, place = max((self._matched(written, end), end) for end in places)
+        length = GUESSED_OF_COPY if matched >= COPIED else GUESSED
+        return self._source[place : place + min(length, most)]
 
     def _matched(self, written: Sequence[int], end: int) -> int:
         length = 0

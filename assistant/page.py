@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from urllib.parse import urlsplit
 
+from assistant.ahead import Progress
 from assistant.turn import Turn
 from assistant.types import Citation, Sentence
 from vectorstore import Paper
@@ -114,6 +115,14 @@ def announcement(value: Turn) -> str:
         "writing": "Writing.",
     }
     return said[value.activity]
+
+
+def reading_ahead(progress: Progress | None) -> str:
+    """How many papers the model has read before anybody asks."""
+    if progress is None or not progress.total:
+        return ""
+    what = "papers are" if progress.read == progress.total else "papers"
+    return f'<p class="ahead">{progress.read} of {progress.total} {what} read</p>'
 
 
 def live(text: str) -> str:

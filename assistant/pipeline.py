@@ -20,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from assistant.ahead import Progress, ReadAhead
 from assistant.answering import Answering
 from assistant.calibration import Thresholds, kept
 from assistant.collection import Listing, about_collection, look_up
@@ -103,6 +104,7 @@ class Assistant:
         self._store: Store | None = None
         self._reader: Reader | None = None
         self._model: Llama | None = None
+        self._ahead: ReadAhead | None = None
         self._opening = threading.Lock()
         self._worker = Worker(interrupt=self._stop_model, rearm=self._rearm_model)
 
@@ -142,6 +144,8 @@ class Assistant:
         run.earlier = _leaned_on(run.question, earlier)
         run.shifts = bool(run.earlier) and shifts_subject(run.question)
         first: list[Event] = [self._retrieve(run, store)]
+        if self._ahead:
+            self._ahead.prefer(passage.paper for passage in run.passages)
         stream, ahead = self._worker.submit(lambda: self._events(run, store), first)
         if ahead:
             stream.announce(Queued(ahead))
@@ -181,8 +185,14 @@ class Assistant:
 
     def read_ahead(self) -> None:
         """Read papers while nobody asks, so that questions meet papers that are read already."""
-        papers = itertools.islice(self.store.papers(), self.settings.read_ahead)
-        self._worker.while_idle(functools.partial(self._read_one, list(papers)))
+        most = self.settings.read_ahead
+        self._ahead = ReadAhead(itertools.islice(self.store.papers(), most), most)
+        self._worker.while_idle(functools.partial(self._read_one, self._ahead))
+
+    @property
+    def reading_ahead(self) -> Progress | None:
+        """How far `read_ahead` is; None if it was not asked for."""
+        return self._ahead.progress if self._ahead else None
 
     def warm(
         self, papers: Sequence[Paper], *, progress: Callable[[int], None] | None = None
@@ -211,26 +221,26 @@ class Assistant:
         reader, read = self._open_reader(), 0
         self._choose_threads()
         for paper in papers:
-            if not reader.is_read(paper):
+            if not reader.is_ready(paper):
                 if not reader.has_room:
                     continue
                 try:
-                    reader.read([paper])
+                    reader.make_ready(paper)
                 except StoppedError:
                     return
             read += 1
             yield read
 
-    def _read_one(self, unread: list[Paper]) -> bool:
-        """Read the first of the papers that is not read yet; whether any is left."""
+    def _read_one(self, ahead: ReadAhead) -> bool:
+        """Read one paper; whether there may be another."""
         reader = self._open_reader()
-        while unread and reader.is_read(unread[0]):
-            unread.pop(0)
-        if unread and reader.has_room:
-            with contextlib.suppress(StoppedError):
-                reader.read(unread[:1])
-                logger.info("read ahead, %d left", len(unread) - 1)
-        return bool(unread) and reader.has_room
+        paper = ahead.next(reader.is_ready)
+        if paper is None or not reader.has_room:
+            return False
+        self._choose_threads()
+        with contextlib.suppress(StoppedError):
+            reader.make_ready(paper)
+        return True
 
     def _loading(self) -> Iterator[Event]:
         self._open_reader()
@@ -377,11 +387,13 @@ class Assistant:
         self, run: Answering, asked: Asked, paper: Paper, page: Page, *, several: bool
     ) -> Iterator[Event]:
         """Each sentence is verified as soon as it is complete."""
-        part = self._prompts.bullet if several else self._prompts.answer
-        most = BULLET_TOKENS if several else ANSWER_TOKENS
+        if several:
+            pieces = asked.write(paper, BULLET_TOKENS, self._prompts.bullet.template)
+        else:
+            pieces = asked.write(paper, ANSWER_TOKENS)
         text, judged = "", 0
         written: set[str] = set()
-        for piece in asked.write(paper, part.template, most):
+        for piece in pieces:
             text += piece
             spans = sentence_spans(text)
             for start, end in spans[judged:-1]:

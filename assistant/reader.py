@@ -2,9 +2,11 @@
 
 Sits between `llama` (tokens and sequences) and `pipeline` (questions and answers): it knows where
 in a prompt the paper stands, and keeps what was read. Sequence 0 holds the prefix that all papers
-share; a paper's own sequence shares those cells, holds the paper's block after them, and is cut
-back to the end of the block after every use. The last sequence is for writing: it shares a paper's
-cells up to the end of the abstract.
+share; a paper's own sequence shares those cells, holds the paper's block (abstract and the probe's
+instruction) after them, and is cut back to the end of the block after every use. The last sequence
+is for writing: it shares a paper's cells up to the end of the abstract, and there the instruction
+to answer branches off, which is read and kept like the block. So a question is the last thing that
+the model reads, whatever it is to do about it.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from assistant.errors import ModelError
 from assistant.llama import Llama, Span
 from assistant.lookup import Lookup
 from assistant.prompts import Prompts
-from assistant.states import StateCache, state_name
+from assistant.states import BRANCH, StateCache, state_name
 from vectorstore import Paper
 
 logger = logging.getLogger(__name__)
@@ -35,9 +37,6 @@ PAPER_TOKENS = 1536
 
 FRESH_TOKENS = 400
 """Room that is kept free for what is written."""
-
-FEWEST_GUESSED, MOST_GUESSED = 3, 12
-"""Tokens that are guessed at a time; as many as were right the last time, or twice that."""
 
 _YES, _NO = ("Yes", " Yes", "yes", " yes"), ("No", " No", "no", " no")
 
@@ -87,7 +86,10 @@ class Reader:
             ) from error
         self._prefix = model.tokenize(layout.before, special=True)
         self._after = model.tokenize(layout.after, special=True)
-        self._probe = model.tokenize(f"\n\n{prompts.probe.template.strip()}")
+        self._probe, self._answer = (
+            model.tokenize(f"\n\n{part.template.strip()}")
+            for part in (prompts.probe, prompts.answer)
+        )
         self._replies = [
             [tokens[0] for text in texts if len(tokens := model.tokenize(text)) == 1]
             for texts in (_YES, _NO)
@@ -107,9 +109,20 @@ class Reader:
     # Papers
 
     def is_read(self, paper: Paper) -> bool:
-        """Whether the model need not read this paper any more."""
+        """Whether the model need not read this paper any more to weigh it."""
         name, _ = self._block(paper)
         return name in self._slots or name in self._states
+
+    def is_ready(self, paper: Paper) -> bool:
+        """Whether the model need not read this paper any more, neither to weigh nor to answer."""
+        return self.is_read(paper) and self._branch(paper) in self._states
+
+    def make_ready(self, paper: Paper) -> None:
+        """Read all that does not depend on the question."""
+        self.read([paper])
+        if not self._open_branch(paper):
+            self._model.decode([Span(self._scratch, self._abstract_end(paper), self._answer)])
+            self._keep_branch(paper)
 
     @property
     def has_room(self) -> bool:
@@ -138,6 +151,34 @@ class Reader:
         tokens = self._model.tokenize(text)[:PAPER_TOKENS] + self._probe
         return state_name(array("i", tokens).tobytes()), tokens
 
+    def _branch(self, paper: Paper) -> str:
+        """Name of the state of the instruction to answer, behind a paper."""
+        told = array("i", self._answer).tobytes()
+        return state_name(self._block(paper)[0], told) + BRANCH
+
+    def _abstract_end(self, paper: Paper) -> int:
+        return self._slot(paper).end - len(self._probe)
+
+    def _open_branch(self, paper: Paper) -> bool:
+        """Let the scratch sequence share a cached paper; whether the instruction, too."""
+        name, told = self._branch(paper), False
+        if state := self._states.get(name):
+            told = self._model.load_sequence(self._scratch, state)
+            if not told:
+                self._model.cut_sequence(self._scratch)
+        self._model.copy_sequence(
+            self._slot(paper).sequence, self._scratch, self._abstract_end(paper)
+        )
+        return told
+
+    def _keep_branch(self, paper: Paper) -> None:
+        """Keep what the scratch sequence holds of the instruction to answer, and empty it."""
+        end = self._abstract_end(paper)
+        self._model.cut_sequence(self._scratch, end + len(self._answer))
+        self._model.cut_sequence(self._scratch, 0, end)
+        self._states.put(self._branch(paper), self._model.save_sequence(self._scratch))
+        self._model.cut_sequence(self._scratch)
+
     def _make_room(self, tokens: int, keep: Set[str]) -> None:
         """Free the papers used longest ago, wanted ones last, until so many tokens fit."""
         while self._slots and (
@@ -145,6 +186,10 @@ class Reader:
         ):
             name = next((each for each in self._slots if each not in keep), next(iter(self._slots)))
             self._model.cut_sequence(self._slots.pop(name).sequence)
+
+    @property
+    def _scratch(self) -> int:
+        return self._model.sequences - 1
 
     def _room(self) -> int:
         prefix = len(self._prefix)
@@ -228,34 +273,29 @@ class Reader:
         return float(yes - no)
 
     def _continue(
-        self, slot: _Slot, tokens: list[int], most: int, source: Sequence[int]
+        self, position: int, tokens: list[int], most: int, source: Sequence[int]
     ) -> Iterator[str]:
-        """Write greedily; runs of ``source`` are guessed and checked several tokens at a time."""
+        """Write greedily into the scratch sequence; runs of ``source`` are guessed and checked."""
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         lookup, written = Lookup(source), list[int]()
-        position, reach = slot.end, 0
         self.counts.prefilled += len(tokens)
-        try:
-            while len(written) < most:
-                guess = lookup.guess(written, min(reach, most - len(written) - 1))
-                logits = self._model.decode(
-                    [Span(slot.sequence, position, [*tokens, *guess])], last=len(guess) + 1
-                )
-                chosen = [int(row.argmax()) for row in logits]
-                right = next((n for n, token in enumerate(guess) if token != chosen[n]), len(guess))
-                position += len(tokens) + right
-                self._model.cut_sequence(slot.sequence, position)
-                reach = max(FEWEST_GUESSED, min(2 * right, MOST_GUESSED))
-                for token in chosen[: right + 1]:
-                    if self._model.ends_turn(token):
-                        return
-                    self.counts.decoded += 1
-                    written.append(token)
-                    if text := decoder.decode(self._model.piece(token)):
-                        yield text
-                tokens = written[-1:]
-        finally:
-            self._model.cut_sequence(slot.sequence)
+        while len(written) < most:
+            guess = lookup.guess(written, most - len(written) - 1)
+            logits = self._model.decode(
+                [Span(self._scratch, position, [*tokens, *guess])], last=len(guess) + 1
+            )
+            chosen = [int(row.argmax()) for row in logits]
+            right = next((n for n, token in enumerate(guess) if token != chosen[n]), len(guess))
+            position += len(tokens) + right
+            self._model.cut_sequence(self._scratch, position)
+            for token in chosen[: right + 1]:
+                if self._model.ends_turn(token):
+                    return
+                self.counts.decoded += 1
+                written.append(token)
+                if text := decoder.decode(self._model.piece(token)):
+                    yield text
+            tokens = written[-1:]
 
 
 class Asked:
@@ -306,21 +346,33 @@ class Asked:
         """Read a paper that is to be weighed; those that were weighed before stay."""
         self._reader.read([paper], pinned=self._slots.values())
 
-    def write(self, paper: Paper, instruction: str, most: int) -> Iterator[str]:
+    def write(self, paper: Paper, most: int, instruction: str = "") -> Iterator[str]:
         """What the model says of a paper, greedily, piece by piece.
 
         Args:
             paper: One that was weighed.
-            instruction: What to do about the question.
             most: Tokens to write at most.
+            instruction: What to do about the question, read behind it; without one, to answer it,
+                as the paper's own state says.
         """
-        reader, slot = self._reader, self._slots[paper.id]
-        model, scratch = reader._model, reader._model.sequences - 1
-        end = slot.end - len(reader._probe)
-        model.copy_sequence(slot.sequence, scratch, end)
-        told = self._stem + model.tokenize(f"\n{instruction.strip()}") + reader._after
-        _, block = reader._block(paper)
-        yield from reader._continue(_Slot(scratch, end), told, most, source=[*block, *self._stem])
+        reader, end = self._reader, self._reader._abstract_end(paper)
+        model, scratch = reader._model, reader._scratch
+        source = [*reader._block(paper)[1], *self._stem]
+        try:
+            if instruction:
+                model.copy_sequence(self._slots[paper.id].sequence, scratch, end)
+                told = [*self._stem, *model.tokenize(f"\n{instruction.strip()}"), *self._after]
+                yield from reader._continue(end, told, most, source)
+            elif reader._open_branch(paper):
+                reader.counts.reused += len(reader._answer)
+                told = [*self._stem, *self._after]
+                yield from reader._continue(end + len(reader._answer), told, most, source)
+            else:
+                told = [*reader._answer, *self._stem, *self._after]
+                yield from reader._continue(end, told, most, source)
+                reader._keep_branch(paper)
+        finally:
+            model.cut_sequence(scratch)
 
     def _leave(self) -> None:
         for slot in self._slots.values():

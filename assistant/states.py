@@ -18,6 +18,9 @@ from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
+BRANCH = ".answer"
+"""Ends the name of a state that belongs to a paper beside its own."""
+
 _DIGEST_BYTES = 32
 # One byte is appended for each hit or miss, so that processes count together without a lock.
 _HITS, _MISSES = ".hits", ".misses"
@@ -168,15 +171,15 @@ def state_folders(root: Path) -> list[StateFolder]:
     """What is kept under a folder, the model used last first."""
     folders = []
     for path in root.glob("*/"):
-        states = [stat for stat, file in _state_files(root) if file.parent == path]
+        kept = [(stat, file) for stat, file in _state_files(root) if file.parent == path]
         folders.append(
             StateFolder(
                 path=path,
-                papers=len(states),
-                bytes=sum(stat.st_size for stat in states),
+                papers=sum(file.suffix != BRANCH for _, file in kept),
+                bytes=sum(stat.st_size for stat, _ in kept),
                 hits=_size(path / _HITS),
                 misses=_size(path / _MISSES),
-                used=max((stat.st_mtime for stat in states), default=0.0),
+                used=max((stat.st_mtime for stat, _ in kept), default=0.0),
             )
         )
     return sorted(folders, key=lambda folder: -folder.used)

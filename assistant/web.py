@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from assistant import page
+from assistant.ahead import Progress
 from assistant.errors import USER_ERRORS
 from assistant.turn import Turn, advance, failed, stopped, tick
 from assistant.types import Event
@@ -38,6 +39,8 @@ CLOCK_SECONDS = 1.0
 """This often at least while nothing happens, so that the clock runs."""
 RELEASE_SECONDS = 2.0
 """Waited at most for a discarded run to leave the page; a visitor who has gone never lets go."""
+AHEAD_SECONDS = 2.0
+"""Between two looks at how many papers were read ahead."""
 PORTS_TRIED = 100
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -71,6 +74,10 @@ class StreamingAssistant(Protocol):
     @property
     def examples(self) -> tuple[str, ...]:
         """Questions that this collection can answer."""
+
+    @property
+    def reading_ahead(self) -> Progress | None:
+        """How many papers are read before anybody asks."""
 
     def stream(self, question: str, *, history: Sequence[str] = ()) -> EventSource:
         """Answer a question."""
@@ -387,6 +394,7 @@ class _Parts:
     stop: "gr.Button"
     fresh: "gr.Button"
     examples: "tuple[gr.Button, ...]"
+    ahead: "gr.HTML"
 
     @property
     def outputs(self) -> "list[gr.components.Component]":
@@ -559,6 +567,7 @@ def _lay_out(examples: Sequence[str], papers: int) -> _Parts:
                     stop = gr.Button("Stop", elem_id="stop", variant="stop", scale=0)
                 with gr.Row(elem_id="dock-foot"):
                     block(page.keys(), "keys")
+                    ahead = block("", "ahead")
                     fresh = gr.Button("New conversation", elem_id="fresh", size="sm", scale=0)
         with gr.Column(elem_id="sources-panel", scale=2):
             past_sources = block("", "past-sources")
@@ -577,6 +586,7 @@ def _lay_out(examples: Sequence[str], papers: int) -> _Parts:
         stop,
         fresh,
         buttons,
+        ahead,
     )
 
 
@@ -602,6 +612,15 @@ def _wire(blocks: "gr.Blocks", parts: _Parts, handlers: _Handlers) -> None:
     parts.stop.click(stop, concurrency_limit=None, **hidden)
     parts.fresh.click(start_afresh, outputs=parts.outputs, concurrency_limit=None, **hidden)
     blocks.unload(stop)
+
+    timer = gr.Timer(AHEAD_SECONDS)
+
+    def tell_ahead() -> list[Any]:
+        progress = handlers.assistant.reading_ahead
+        going_on = progress is not None and progress.read < progress.total
+        return [page.reading_ahead(progress), gr.Timer(active=going_on)]
+
+    timer.tick(tell_ahead, outputs=[parts.ahead, timer], concurrency_limit=None, **hidden)
 
 
 def _session(request: "gr.Request") -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from assistant.ahead import Progress
 from assistant.errors import ModelMissingError, QuestionError
 from assistant.types import (
     Answer,
@@ -299,6 +300,11 @@ class ScriptedAssistant:
 
     def read_ahead(self) -> None:
         """There is no model to read."""
+
+    @property
+    def reading_ahead(self) -> Progress:
+        """As if some papers were read."""
+        return Progress(min(38, self.papers), self.papers)
 
     def ask(self, question: str, *, history: Sequence[str] = ()) -> Answer:
         """Play a story to its end."""

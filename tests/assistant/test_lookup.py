@@ -5,15 +5,24 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assistant.lookup import MATCHED, Lookup
+from assistant.lookup import COPIED, GUESSED, GUESSED_OF_COPY, MATCHED, Lookup
 
 TOKENS = st.lists(st.integers(0, 5), max_size=40)
 
 
 def test_what_follows_the_longest_match_is_guessed() -> None:
     lookup = Lookup([1, 2, 3, 4, 9, 2, 3, 5, 6])
-    assert lookup.guess([1, 2, 3], 2) == [4, 9]
-    assert lookup.guess([9, 2, 3], 9) == [5, 6]
+    assert lookup.guess([1, 2, 3], 2) == [4]
+    assert lookup.guess([9, 2, 3], 9) == [5]
+
+
+def test_the_longer_the_match_the_more_is_guessed() -> None:
+    source = list(range(40))
+    lookup = Lookup(source)
+    for length in range(MATCHED, 12):
+        guess = lookup.guess(source[:length], 100)
+        guessed = GUESSED_OF_COPY if length >= COPIED else GUESSED
+        assert guess == source[length : length + guessed]
 
 
 def test_without_a_match_nothing_is_guessed() -> None:

@@ -85,14 +85,14 @@ def test_a_second_reader_reads_nothing_and_says_the_same(model: Llama, tmp_path:
     with first.asking(QUESTION) as asked:
         asked.weigh(PAPERS[:3])
         likelihoods = asked.likelihoods
-        text = "".join(asked.write(PAPERS[0], "Answer.", 12))
+        text = "".join(asked.write(PAPERS[0], 12))
     assert first.counts.reused == 0
     second = reader(model, tmp_path)
     assert all(second.is_read(paper) for paper in PAPERS[:3])
     with second.asking(QUESTION) as asked:
         asked.weigh(PAPERS[:3])
         assert asked.likelihoods == pytest.approx(likelihoods, abs=0.3)
-        assert "".join(asked.write(PAPERS[0], "Answer.", 12)) == text
+        assert "".join(asked.write(PAPERS[0], 12)) == text
     assert second.counts.reused > 0
 
 
@@ -125,9 +125,7 @@ def test_more_papers_than_fit_are_asked_as_far_as_they_fit(model: Llama, tmp_pat
         assert 1 <= len(fitting) < len(long)
         assert fitting == list(long[: len(fitting)])
         assert asked.likelihoods.keys() == {paper.id for paper in fitting}
-        assert "".join(asked.write(fitting[0], "Answer.", 4)) == "".join(
-            asked.write(fitting[0], "Answer.", 4)
-        )
+        assert "".join(asked.write(fitting[0], 4)) == "".join(asked.write(fitting[0], 4))
     with mine.asking(QUESTION) as asked:
         assert len(asked.weigh(PAPERS)) > 1
 
@@ -146,19 +144,42 @@ def test_papers_weighed_one_after_the_other_weigh_what_they_weigh_together(
         assert asked.probes == pytest.approx(together[1], abs=0.3)
 
 
-@pytest.mark.parametrize("most_guessed", [0, 1, 12])
+@pytest.mark.parametrize("instruction", ["", "Copy the abstract word for word."])
+@pytest.mark.parametrize("guessed", [0, 1, 7, 15])
 def test_guessed_runs_change_nothing_of_what_is_written(
-    model: Llama, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most_guessed: int
+    model: Llama, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, guessed: int, instruction: str
 ) -> None:
-    def written(most: int) -> str:
-        monkeypatch.setattr("assistant.reader.FEWEST_GUESSED", min(3, most))
-        monkeypatch.setattr("assistant.reader.MOST_GUESSED", most)
+    def written(length: int) -> str:
+        monkeypatch.setattr("assistant.lookup.GUESSED", min(1, length))
+        monkeypatch.setattr("assistant.lookup.GUESSED_OF_COPY", length)
         with mine.asking(QUESTION) as asked:
             asked.weigh(PAPERS[:1])
-            return "".join(asked.write(PAPERS[0], "Copy the abstract word for word.", 60))
+            return "".join(asked.write(PAPERS[0], 60, instruction))
 
     mine = reader(model, tmp_path)
-    assert written(most_guessed) == written(0)
+    assert written(guessed) == written(0)
+
+
+def test_a_paper_that_was_made_ready_is_not_read_when_asked(model: Llama, tmp_path: Path) -> None:
+    first = reader(model, tmp_path)
+    first.make_ready(PAPERS[0])
+    assert first.is_ready(PAPERS[0])
+    second = reader(model, tmp_path)
+    assert second.is_ready(PAPERS[0])
+    second.start_counting()
+    with second.asking(QUESTION) as asked:
+        asked.weigh(PAPERS[:1])
+        text = "".join(asked.write(PAPERS[0], 12))
+    question = len(model.tokenize(QUESTION))
+    assert second.counts.papers_read == 0
+    assert second.counts.prefilled < 2 * (question + 20)
+
+    other = reader(model, tmp_path / "elsewhere")
+    with other.asking(QUESTION) as asked:
+        asked.weigh(PAPERS[:1])
+        assert not other.is_ready(PAPERS[0])
+        assert "".join(asked.write(PAPERS[0], 12)) == text
+    assert other.is_ready(PAPERS[0])
 
 
 def test_control_tokens_in_a_paper_are_text(model: Llama) -> None:
@@ -173,11 +194,11 @@ def test_a_stop_ends_the_decode_and_leaves_a_usable_model(model: Llama, tmp_path
     mine = reader(model, tmp_path)
     with mine.asking(QUESTION) as asked:
         asked.weigh(PAPERS[:1])
-        whole = "".join(asked.write(PAPERS[0], "Answer.", 8))
-        writing = asked.write(PAPERS[0], "Answer.", 8)
+        whole = "".join(asked.write(PAPERS[0], 8))
+        writing = asked.write(PAPERS[0], 8)
         next(writing)
         model.stop.set()
         with pytest.raises(StoppedError):
             list(writing)
         model.stop.clear()
-        assert "".join(asked.write(PAPERS[0], "Answer.", 8)) == whole
+        assert "".join(asked.write(PAPERS[0], 8)) == whole
