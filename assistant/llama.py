@@ -221,17 +221,17 @@ class Llama:
         return logits
 
     def weigh(
-        self, spans: Sequence[Span], scored: int, after: Sequence[int]
+        self, spans: Sequence[Span], scored: Sequence[int], after: Sequence[int]
     ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
         """Run the spans, each followed by the same tokens; say how likely their ends were.
 
         Args:
             spans: What to decode.
-            scored: Number of tokens at the end of each span that count; fewer than it has.
+            scored: Of each span, the number of tokens at its end that count; fewer than it has.
             after: Tokens behind each span; at least one.
 
         Returns:
-            Sum of log P(token | all before it) over the scored tokens, in nats, of shape
+            Sums of log P(token | all before it) over the scored tokens, in nats, of shape
             (len(spans),); and the logits after the last token, of shape (len(spans),
             vocabulary_size).
 
@@ -245,7 +245,7 @@ class Llama:
             end = len(span.tokens)
             tokens = [*span.tokens, *after]
             for offset, token in enumerate(tokens):
-                wanted = end - scored - 1 <= offset < end - 1
+                wanted = end - scored[row] - 1 <= offset < end - 1
                 ends = offset + 1 == len(tokens)
                 entries.append(_Entry(span.sequence, span.position + offset, token, wanted or ends))
                 targets.append((row, tokens[offset + 1] if wanted else -1))

@@ -62,8 +62,9 @@ logger = logging.getLogger(__name__)
 # Measured on the development questions, see docs/engine.md.
 RETRIEVAL_WEIGHT, PROBE_WEIGHT = 1.0, 2.0
 """Nats that a unit of the retrieval's score and of the probe's log odds are worth in a ranking."""
-PROBE_SETTLES = 1.2
-"""Log odds from which no further paper is looked at, where one paper is to answer."""
+PROBE_SETTLES, LEAD_SETTLES = 1.0, 12.0
+"""Log odds from which no further paper is looked at, where one paper is to answer; and nats before
+the second paper from which those may be as low as the answer's threshold."""
 STANDS_OUT, SEVERAL_RETRIEVAL_WEIGHT, SEVERAL_PROBE_WEIGHT = 10.0, 3.0, 4.0
 """Papers of an answer from several: nats over the median of those that were weighed, and what the
 scores are worth there."""
@@ -338,6 +339,7 @@ class Assistant:
         papers = [passage.paper for passage in run.passages]
         unread = [paper.id for paper in papers if not reader.is_read(paper)]
         sizes = iter(() if asks_for_several(run.asked) else WAVES)
+        begin = not asks_for_several(run.asked)
         while papers:
             size = next(sizes, len(papers))
             wave, papers = papers[:size], papers[size:]
@@ -345,12 +347,18 @@ class Assistant:
                 if paper.id in unread:
                     yield Reading(paper, unread.index(paper.id) + 1, len(unread))
                     asked.read(paper)
-            weighed = asked.weigh(wave)
-            _rank(run, asked)
-            best = run.ranked[0]
-            if len(weighed) < len(wave) or run.probed[best.id] >= PROBE_SETTLES:
+            weighed = asked.weigh(wave, begin=begin)
+            begin = False
+            ranks = _rank(run, asked)
+            if len(weighed) < len(wave) or self._settled(ranks, run):
                 break
         yield Ranked(tuple(run.ranked))
+
+    def _settled(self, ranks: Sequence[float], run: Answering) -> bool:
+        """Whether it is clear which paper answers, and that it does."""
+        probe = run.probed[run.ranked[0].id]
+        leads = len(ranks) > 1 and ranks[0] - ranks[1] >= LEAD_SETTLES
+        return probe >= PROBE_SETTLES or (leads and probe >= self.thresholds.probe_at_least)
 
     def _answer(self, run: Answering, asked: Asked, store: Store) -> Iterator[Event]:
         ranked = run.ranked
@@ -463,8 +471,12 @@ def _leaned_on(question: str, history: Sequence[str]) -> str:
     return " ".join(leaned_on)
 
 
-def _rank(run: Answering, asked: Asked) -> None:
-    """Papers by how well they explain the question; retrieval and probe decide near ties."""
+def _rank(run: Answering, asked: Asked) -> list[float]:
+    """Papers by how well they explain the question; retrieval and probe decide near ties.
+
+    Returns:
+        What they are ranked by, in nats, best first.
+    """
     rank = {
         each: nats + RETRIEVAL_WEIGHT * run.scores[each] + PROBE_WEIGHT * asked.probes[each]
         for each, nats in asked.likelihoods.items()
@@ -472,6 +484,7 @@ def _rank(run: Answering, asked: Asked) -> None:
     order = sorted(rank, key=rank.__getitem__, reverse=True)
     run.likelihoods = {each: asked.likelihoods[each] for each in order}
     run.probed = {each: asked.probes[each] for each in order}
+    return [rank[each] for each in order]
 
 
 def _standing_out(run: Answering) -> list[Paper]:

@@ -12,6 +12,7 @@ the model reads, whatever it is to do about it.
 from __future__ import annotations
 
 import codecs
+import dataclasses
 import logging
 from array import array
 from collections import OrderedDict
@@ -86,8 +87,12 @@ class Reader:
             ) from error
         self._prefix = model.tokenize(layout.before, special=True)
         self._after = model.tokenize(layout.after, special=True)
+        before, _, after = prompts.question.template.partition("$question")
+        # The logits behind the last token are those of the question's first.
+        *self._question, self._last = model.tokenize(before.rstrip(" "))
+        self._after = [*model.tokenize(after), *self._after]
         self._probe, self._answer = (
-            model.tokenize(f"\n\n{part.template.strip()}")
+            [*model.tokenize(f"\n\n{part.template.strip()}"), *self._question]
             for part in (prompts.probe, prompts.answer)
         )
         self._replies = [
@@ -254,15 +259,9 @@ class Reader:
             question: Plain text, whatever it holds.
             context: Stands in front of it, and does not count when papers are ranked.
         """
-        before, _, after = self._prompts.question.template.partition("$question")
-        front = before if not context else f"{before.rstrip(' ')} {context}"
         words = self._model.tokenize(f" {question}")
-        asked = Asked(
-            self,
-            [*self._model.tokenize(front.rstrip(" ")), *words],
-            scored=len(words),
-            after=[*self._model.tokenize(after), *self._after],
-        )
+        stem = [self._last, *(self._model.tokenize(f" {context}") if context else ()), *words]
+        asked = Asked(self, stem, scored=len(words))
         try:
             yield asked
         finally:
@@ -272,21 +271,31 @@ class Reader:
         yes, no = (np.logaddexp.reduce(logits[each].astype(np.float64)) for each in self._replies)
         return float(yes - no)
 
+    def _begin(self, paper: Paper) -> Span:
+        """Where the scratch sequence goes on to answer from a paper, and what it has to read."""
+        end = self._abstract_end(paper)
+        if self._open_branch(paper):
+            self.counts.reused += len(self._answer)
+            return Span(self._scratch, end + len(self._answer), [])
+        return Span(self._scratch, end, self._answer)
+
     def _continue(
-        self, position: int, tokens: list[int], most: int, source: Sequence[int]
+        self, position: int, last: NDArray[np.float32], most: int, source: Sequence[int]
     ) -> Iterator[str]:
-        """Write greedily into the scratch sequence; runs of ``source`` are guessed and checked."""
+        """Write greedily into the scratch sequence; runs of ``source`` are guessed and checked.
+
+        Args:
+            position: Where the next token goes.
+            last: The logits for it, of shape (1, vocabulary size).
+            most: Tokens to write at most.
+            source: What is likely to be copied.
+        """
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        lookup, written = Lookup(source), list[int]()
-        self.counts.prefilled += len(tokens)
-        while len(written) < most:
-            guess = lookup.guess(written, most - len(written) - 1)
-            logits = self._model.decode(
-                [Span(self._scratch, position, [*tokens, *guess])], last=len(guess) + 1
-            )
+        lookup, written, guess, logits = Lookup(source), list[int](), list[int](), last
+        while True:
             chosen = [int(row.argmax()) for row in logits]
             right = next((n for n, token in enumerate(guess) if token != chosen[n]), len(guess))
-            position += len(tokens) + right
+            position += right
             self._model.cut_sequence(self._scratch, position)
             for token in chosen[: right + 1]:
                 if self._model.ends_turn(token):
@@ -295,7 +304,13 @@ class Reader:
                 written.append(token)
                 if text := decoder.decode(self._model.piece(token)):
                     yield text
-            tokens = written[-1:]
+            if len(written) >= most:
+                return
+            guess = lookup.guess(written, most - len(written) - 1)
+            logits = self._model.decode(
+                [Span(self._scratch, position, [written[-1], *guess])], last=len(guess) + 1
+            )
+            position += 1
 
 
 class Asked:
@@ -308,24 +323,29 @@ class Asked:
         probes: By paper id: log odds of yes against no to "does this paper hold the answer".
     """
 
-    def __init__(self, reader: Reader, stem: list[int], *, scored: int, after: list[int]) -> None:
+    def __init__(self, reader: Reader, stem: list[int], *, scored: int) -> None:
         self.likelihoods: dict[str, float] = {}
         self.probes: dict[str, float] = {}
         self._reader = reader
-        self._stem, self._scored, self._after = stem, scored, after
+        self._stem, self._scored = stem, scored
         self._slots: dict[str, _Slot] = {}
         """Where a paper's block ends."""
+        self._begun: tuple[str, int, NDArray[np.float32]] | None = None
+        """The paper from which an answer was begun, where it goes on, and the logits there."""
 
-    def weigh(self, papers: Sequence[Paper]) -> list[Paper]:
+    def weigh(self, papers: Sequence[Paper], *, begin: bool = False) -> list[Paper]:
         """Let papers meet the question, all in one pass.
 
         Args:
             papers: The most promising first; those that were weighed before are passed over.
+            begin: Read what is needed to answer from the first one in the same pass. It costs less
+                there, and is lost if another paper answers.
 
         Returns:
             Those that were weighed now: all but the last ones, if the cache has no room for them.
         """
-        reader, fresh = self._reader, len(self._stem) + len(self._after)
+        reader = self._reader
+        fresh = len(self._stem) + len(reader._after)
         fitting = reader._fitting(
             [paper for paper in papers if paper.id not in self._slots], self._slots, fresh
         )
@@ -335,9 +355,17 @@ class Asked:
         slots = {paper.id: reader._slot(paper) for paper in fitting}
         self._slots |= slots
         stems = [Span(slot.sequence, slot.end, self._stem) for slot in slots.values()]
-        likelihoods, logits = reader._model.weigh(stems, self._scored, self._after)
-        reader.counts.prefilled += fresh * len(slots)
-        for paper, likelihood, row in zip(fitting, likelihoods, logits, strict=True):
+        scored = [self._scored] * len(stems)
+        if begin:
+            told = reader._begin(fitting[0])
+            stems.append(dataclasses.replace(told, tokens=[*told.tokens, *self._stem]))
+            scored.append(0)
+        likelihoods, logits = reader._model.weigh(stems, scored, reader._after)
+        reader.counts.prefilled += sum(len(each.tokens) + len(reader._after) for each in stems)
+        if begin:
+            position = stems[-1].position + len(stems[-1].tokens) + len(reader._after)
+            self._begun = fitting[0].id, position, logits[-1:]
+        for paper, likelihood, row in zip(fitting, likelihoods, logits, strict=False):
             self.likelihoods[paper.id] = float(likelihood)
             self.probes[paper.id] = reader._odds(row)
         return fitting
@@ -355,24 +383,34 @@ class Asked:
             instruction: What to do about the question, read behind it; without one, to answer it,
                 as the paper's own state says.
         """
-        reader, end = self._reader, self._reader._abstract_end(paper)
-        model, scratch = reader._model, reader._scratch
+        reader = self._reader
         source = [*reader._block(paper)[1], *self._stem]
         try:
-            if instruction:
-                model.copy_sequence(self._slots[paper.id].sequence, scratch, end)
-                told = [*self._stem, *model.tokenize(f"\n{instruction.strip()}"), *self._after]
-                yield from reader._continue(end, told, most, source)
-            elif reader._open_branch(paper):
-                reader.counts.reused += len(reader._answer)
-                told = [*self._stem, *self._after]
-                yield from reader._continue(end + len(reader._answer), told, most, source)
+            if not instruction and self._begun and self._begun[0] == paper.id:
+                _, position, logits = self._begun
             else:
-                told = [*reader._answer, *self._stem, *self._after]
-                yield from reader._continue(end, told, most, source)
+                position, logits = self._tell(paper, instruction)
+            self._begun = None
+            yield from reader._continue(position, logits, most, source)
+            if not instruction and not reader.is_ready(paper):
                 reader._keep_branch(paper)
         finally:
-            model.cut_sequence(scratch)
+            reader._model.cut_sequence(reader._scratch)
+
+    def _tell(self, paper: Paper, instruction: str) -> tuple[int, NDArray[np.float32]]:
+        """Put question and instruction behind a paper; where that ends, and the logits there."""
+        reader = self._reader
+        model, after = reader._model, reader._after
+        model.cut_sequence(reader._scratch)
+        if instruction:
+            end, behind = reader._abstract_end(paper), model.tokenize(f"\n{instruction.strip()}")
+            model.copy_sequence(self._slots[paper.id].sequence, reader._scratch, end)
+            told = Span(reader._scratch, end, [*reader._question, *self._stem, *behind, *after])
+        else:
+            told = reader._begin(paper)
+            told = dataclasses.replace(told, tokens=[*told.tokens, *self._stem, *after])
+        reader.counts.prefilled += len(told.tokens)
+        return told.position + len(told.tokens), model.decode([told])
 
     def _leave(self) -> None:
         for slot in self._slots.values():

@@ -68,7 +68,7 @@ def test_the_likelihood_of_tokens_is_that_of_their_logits(model: Llama) -> None:
     for sequence in range(model.sequences):
         model.cut_sequence(sequence)
     tokens = model.tokenize("Sorting numbers is what the paper is about.")
-    (scored,), (last,) = model.weigh([Span(1, 0, tokens[:-2])], 4, tokens[-2:])
+    (scored,), (last,) = model.weigh([Span(1, 0, tokens[:-2])], [4], tokens[-2:])
     expected = 0.0
     for end in range(len(tokens) - 6, len(tokens) - 2):
         model.cut_sequence(2)
@@ -142,6 +142,22 @@ def test_papers_weighed_one_after_the_other_weigh_what_they_weigh_together(
         assert asked.weigh(PAPERS[:3]) == list(PAPERS[1:3])
         assert asked.likelihoods == pytest.approx(together[0], abs=0.3)
         assert asked.probes == pytest.approx(together[1], abs=0.3)
+
+
+def test_an_answer_that_was_begun_is_the_same_answer(model: Llama, tmp_path: Path) -> None:
+    mine = reader(model, tmp_path)
+    with mine.asking(QUESTION) as asked:
+        asked.weigh(PAPERS[:2])
+        weighed = asked.likelihoods, asked.probes
+        texts = ["".join(asked.write(paper, 12)) for paper in PAPERS[:2]]
+    for first in (0, 1):  # begun with the paper that answers, and with another
+        with mine.asking(QUESTION) as asked:
+            asked.weigh([PAPERS[0]], begin=True)
+            asked.weigh([PAPERS[1]])
+            assert asked.likelihoods == pytest.approx(weighed[0], abs=0.3)
+            assert asked.probes == pytest.approx(weighed[1], abs=0.3)
+            for n in (first, 1 - first):
+                assert "".join(asked.write(PAPERS[n], 12)) == texts[n]
 
 
 @pytest.mark.parametrize("instruction", ["", "Copy the abstract word for word."])
