@@ -43,17 +43,18 @@ class StoppedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Tokens to be decoded in ``sequence`` from ``position`` on."""
+    """Tokens to be decoded in ``sequence`` from ``position`` on, and in ``shared`` with it."""
 
     sequence: int
     position: int
     tokens: Sequence[int]
+    shared: int | None = None
 
 
 class _Entry(NamedTuple):
     """One token of a batch."""
 
-    sequence: int
+    sequences: tuple[int, ...]
     position: int
     token: int
     wants_logits: bool
@@ -102,12 +103,14 @@ class Llama:
         self.vocabulary_size: int = llama_cpp.llama_vocab_n_tokens(self._vocab)
         self._context = self._open_context()
         self._memory = llama_cpp.llama_get_memory(self._context)
-        self._batch = llama_cpp.llama_batch_init(BATCH_TOKENS, 0, 1)
+        self._batch = llama_cpp.llama_batch_init(BATCH_TOKENS, 0, 2)
         self.choose_threads()
 
     def _load_model(self, gpu_layers: int) -> Any:
         parameters = self._api.llama_model_default_params()
         parameters.n_gpu_layers = 999 if gpu_layers < 0 else gpu_layers
+        # A mapped file would stay in memory beside the weights that were repacked from it.
+        parameters.load_mode = self._api.LLAMA_LOAD_MODE_NONE
         model = self._api.llama_model_load_from_file(os.fsencode(self.path), parameters)
         if not model:
             detail = self._log.last_error()
@@ -210,7 +213,7 @@ class Llama:
         """
         logits = np.empty((last * len(spans), self.vocabulary_size), dtype=np.float32)
         entries = [
-            _Entry(span.sequence, span.position + offset, token, offset + last >= len(span.tokens))
+            _entry(span, offset, token, wants_logits=offset + last >= len(span.tokens))
             for span in spans
             for offset, token in enumerate(span.tokens)
         ]
@@ -247,7 +250,7 @@ class Llama:
             for offset, token in enumerate(tokens):
                 wanted = end - scored[row] - 1 <= offset < end - 1
                 ends = offset + 1 == len(tokens)
-                entries.append(_Entry(span.sequence, span.position + offset, token, wanted or ends))
+                entries.append(_entry(span, offset, token, wants_logits=wanted or ends))
                 targets.append((row, tokens[offset + 1] if wanted else -1))
         for start in range(0, len(entries), SCORED_BATCH_TOKENS):
             for index, logits in self._decode_batch(entries[start : start + SCORED_BATCH_TOKENS]):
@@ -269,8 +272,9 @@ class Llama:
         for index, entry in enumerate(entries):
             batch.token[index] = entry.token
             batch.pos[index] = entry.position
-            batch.n_seq_id[index] = 1
-            batch.seq_id[index][0] = entry.sequence
+            batch.n_seq_id[index] = len(entry.sequences)
+            for nth, sequence in enumerate(entry.sequences):
+                batch.seq_id[index][nth] = sequence
             batch.logits[index] = entry.wants_logits
         status = self._api.llama_decode(self._context, batch)
         if status == 1:
@@ -314,6 +318,11 @@ class Llama:
         """What else than the file decides the bytes of a KV state: build and cache layout."""
         info = self._api.llama_print_system_info().decode()
         return f"llama-cpp-python {self._api.__version__}; f16; flash attention; {info}"
+
+
+def _entry(span: Span, offset: int, token: int, *, wants_logits: bool) -> _Entry:
+    sequences = (span.sequence,) if span.shared is None else (span.sequence, span.shared)
+    return _Entry(sequences, span.position + offset, token, wants_logits)
 
 
 def usable_cores() -> int:

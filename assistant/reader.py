@@ -120,14 +120,15 @@ class Reader:
 
     def is_ready(self, paper: Paper) -> bool:
         """Whether the model need not read this paper any more, neither to weigh nor to answer."""
-        return self.is_read(paper) and self._branch(paper) in self._states
+        return self.is_read(paper) and self._branch(self._block(paper)[0]) in self._states
 
     def make_ready(self, paper: Paper) -> None:
         """Read all that does not depend on the question."""
-        self.read([paper])
-        if not self._open_branch(paper):
-            self._model.decode([Span(self._scratch, self._abstract_end(paper), self._answer)])
-            self._keep_branch(paper)
+        self.read([paper], whole=True)
+        if not self.is_ready(paper):
+            self._model.decode([self._begin(paper)])
+            self.counts.prefilled += len(self._answer)
+            self._keep_branch(self._block(paper)[0], self._abstract_end(paper))
 
     @property
     def has_room(self) -> bool:
@@ -135,9 +136,21 @@ class Reader:
         return not self._states.is_full
 
     def read(
-        self, papers: Sequence[Paper], *, pinned: Iterable[_Slot] = (), fresh: int = FRESH_TOKENS
+        self,
+        papers: Sequence[Paper],
+        *,
+        pinned: Iterable[_Slot] = (),
+        fresh: int = FRESH_TOKENS,
+        whole: bool = False,
     ) -> None:
-        """See to it that all these papers are in the cache at once, as far as it holds them."""
+        """See to it that all these papers are in the cache at once, as far as it holds them.
+
+        Args:
+            papers: What is read.
+            pinned: Papers that stay.
+            fresh: Room to keep behind each, in tokens.
+            whole: Of a paper that is read anew, read the instruction to answer in the same pass.
+        """
         wanted = [self._block(paper) for paper in papers]
         stay = {slot.sequence for slot in pinned}
         keep = {name for name, slot in self._slots.items() if slot.sequence in stay}
@@ -149,24 +162,23 @@ class Reader:
                 self.counts.reused += 0 if name in self._fresh else len(tokens)
             else:
                 self._make_room(len(tokens) + len(keep) * fresh + FRESH_TOKENS, keep)
-                self._place(name, tokens)
+                self._place(name, tokens, whole=whole)
 
     def _block(self, paper: Paper) -> tuple[str, list[int]]:
         text = self._prompts.paper.substitute(title=paper.title, abstract=paper.abstract).strip()
         tokens = self._model.tokenize(text)[:PAPER_TOKENS] + self._probe
         return state_name(array("i", tokens).tobytes()), tokens
 
-    def _branch(self, paper: Paper) -> str:
-        """Name of the state of the instruction to answer, behind a paper."""
-        told = array("i", self._answer).tobytes()
-        return state_name(self._block(paper)[0], told) + BRANCH
+    def _branch(self, block: str) -> str:
+        """Name of the state of the instruction to answer, behind a paper's block."""
+        return state_name(block, array("i", self._answer).tobytes()) + BRANCH
 
     def _abstract_end(self, paper: Paper) -> int:
         return self._slot(paper).end - len(self._probe)
 
     def _open_branch(self, paper: Paper) -> bool:
         """Let the scratch sequence share a cached paper; whether the instruction, too."""
-        name, told = self._branch(paper), False
+        name, told = self._branch(self._block(paper)[0]), False
         if state := self._states.get(name):
             told = self._model.load_sequence(self._scratch, state)
             if not told:
@@ -176,12 +188,11 @@ class Reader:
         )
         return told
 
-    def _keep_branch(self, paper: Paper) -> None:
+    def _keep_branch(self, block: str, end: int) -> None:
         """Keep what the scratch sequence holds of the instruction to answer, and empty it."""
-        end = self._abstract_end(paper)
         self._model.cut_sequence(self._scratch, end + len(self._answer))
         self._model.cut_sequence(self._scratch, 0, end)
-        self._states.put(self._branch(paper), self._model.save_sequence(self._scratch))
+        self._states.put(self._branch(block), self._model.save_sequence(self._scratch))
         self._model.cut_sequence(self._scratch)
 
     def _make_room(self, tokens: int, keep: Set[str]) -> None:
@@ -205,31 +216,44 @@ class Reader:
         taken = {slot.sequence for slot in self._slots.values()}
         return next(each for each in range(1, self._model.sequences - 1) if each not in taken)
 
-    def _place(self, name: str, tokens: list[int]) -> None:
+    def _place(self, name: str, tokens: list[int], *, whole: bool) -> None:
         """Bring a paper into a free sequence, from its kept state or by reading it."""
         sequence, prefix = self._free_sequence(), len(self._prefix)
         state = self._states.get(name)
         if state is not None and self._model.load_sequence(sequence, state):
             self.counts.reused += len(tokens)
         else:
-            self._read_anew(sequence, name, tokens)
+            self._read_anew(sequence, name, tokens, whole=whole)
         self._model.copy_sequence(0, sequence, prefix)
         self._slots[name] = _Slot(sequence, prefix + len(tokens))
 
-    def _read_anew(self, sequence: int, name: str, tokens: list[int]) -> None:
-        prefix = len(self._prefix)
-        self._model.copy_sequence(0, sequence, prefix)
+    def _read_anew(self, sequence: int, name: str, tokens: list[int], *, whole: bool) -> None:
+        model, prefix, scratch = self._model, len(self._prefix), self._scratch
+        abstract = len(tokens) - len(self._probe)
+        end = prefix + abstract
+        spans = [
+            Span(sequence, prefix, tokens[:abstract], scratch if whole else None),
+            Span(sequence, end, tokens[abstract:]),
+        ]
+        model.copy_sequence(0, sequence, prefix)
+        if whole:
+            model.cut_sequence(scratch)
+            model.copy_sequence(0, scratch, prefix)
+            spans.append(Span(scratch, end, self._answer))
         try:
-            self._model.decode([Span(sequence, prefix, tokens)])
+            model.decode(spans)
         except BaseException:
-            self._model.cut_sequence(sequence)
+            model.cut_sequence(sequence)
+            model.cut_sequence(scratch)
             raise
-        self.counts.prefilled += len(tokens)
+        self.counts.prefilled += sum(len(span.tokens) for span in spans)
         self.counts.papers_read += 1
         self._fresh.add(name)
         # Without the prefix's cells: what is kept is the block alone.
-        self._model.cut_sequence(sequence, 0, prefix)
-        self._states.put(name, self._model.save_sequence(sequence))
+        model.cut_sequence(sequence, 0, prefix)
+        self._states.put(name, model.save_sequence(sequence))
+        if whole:
+            self._keep_branch(name, end)
 
     def _slot(self, paper: Paper) -> _Slot:
         return self._slots[self._block(paper)[0]]
@@ -393,7 +417,7 @@ class Asked:
             self._begun = None
             yield from reader._continue(position, logits, most, source)
             if not instruction and not reader.is_ready(paper):
-                reader._keep_branch(paper)
+                reader._keep_branch(reader._block(paper)[0], reader._abstract_end(paper))
         finally:
             reader._model.cut_sequence(reader._scratch)
 

@@ -15,6 +15,7 @@ import resource
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -32,6 +33,7 @@ ROOT = Path(__file__).resolve().parent.parent
 QUESTIONS = ROOT / "tests" / "quality" / "dev_questions.jsonl"
 LIMITS = "limits"
 BASELINE = "plain pipeline"
+STARTS = 3
 
 Rows = list[dict[str, Any]]
 
@@ -126,7 +128,10 @@ def _report(results: dict[str, dict[str, Any]], rates: dict[str, Any], count: in
             "![Time to the first text](first_text.svg)",
             "",
             f"llama.cpp itself, same model and threads: prefill {limit['prefill']:.0f} tokens/s in "
-            f"one batch of 512, decode {limit['decode']:.1f} tokens/s. {_written(ours)}",
+            f"one batch of 512, decode {limit['decode']:.1f} tokens/s. {_written(ours)} "
+            f"Papers read ahead: {limit['reading']:.0f} tokens/s, with writing what is kept.",
+            "",
+            _starts(ours[0]),
             "",
             "## Where the time goes",
             "",
@@ -148,8 +153,28 @@ def _times(values: Sequence[float], beside: Sequence[float]) -> list[str]:
 
 def _written(rows: Rows) -> str:
     tokens = sum(row["written_tokens"] for row in rows)
-    seconds = sum(row["parts"]["instruction and decode"] for row in rows)
-    return f"Inside our answers: {tokens / seconds:.1f} tokens/s, instructions included."
+    seconds = sum(row["parts"]["decode"] for row in rows)
+    return f"Inside our answers: decode {tokens / seconds:.1f} tokens/s."
+
+
+def _starts(warm: dict[str, Any]) -> str:
+    """How long a fresh process takes, everything being on disk."""
+    program = str(Path(sys.executable).with_name("assistant"))
+
+    def median(*arguments: str) -> float:
+        times = []
+        for _ in range(STARTS):
+            started = time.perf_counter()
+            subprocess.run([program, *arguments], stdout=subprocess.DEVNULL, check=True)
+            times.append(time.perf_counter() - started)
+        return statistics.median(times)
+
+    question = warm["question"]
+    return (
+        f"A process that is started for one question: {median('ask', question):.1f} s, the same "
+        f"question in a running one {warm['total_seconds']:.1f} s. `assistant --help`: "
+        f"{median('--help'):.2f} s."
+    )
 
 
 def _profile(rows: Rows) -> list[list[str]]:

@@ -18,13 +18,17 @@ from assistant import Assistant
 from assistant.llama import Llama, Span, opened
 from assistant.models import resolve
 from assistant.plain import PAPERS, open_plain
+from assistant.prompts import load_prompts
 from assistant.reader import Reader
+from assistant.resources import resource
 from assistant.settings import load_settings
+from assistant.states import StateCache
 from assistant.types import Answer
 from assistant.verification import Evidence
 from vectorstore.store import Store
 
 PREFILL_TOKENS, DECODE_TOKENS = 512, 64
+READ_PAPERS = 12
 CITATION_CHUNK_CHARACTERS = 4000
 """More than an abstract has: LlamaIndex is to cite whole abstracts, as the plain pipeline does."""
 
@@ -174,7 +178,30 @@ def limits() -> dict[str, float]:
             for position in range(len(tokens), len(tokens) + DECODE_TOKENS):
                 logits = model.decode([Span(0, position, [int(logits[0].argmax())])])
             decode.append(DECODE_TOKENS / (time.perf_counter() - started))
-    return {"prefill": sorted(prefill)[1], "decode": sorted(decode)[1]}
+    return {"prefill": sorted(prefill)[1], "decode": sorted(decode)[1], "reading": _reading()}
+
+
+def _reading() -> float:
+    """Tokens a second of papers that are read ahead, with all that is kept of them."""
+    settings = load_settings()
+    prompts = load_prompts(resource("prompts/answer.toml"))
+    with (
+        tempfile.TemporaryDirectory() as states,
+        Assistant() as assistant,
+        opened(resolve(settings.model, settings.models_dir)) as model,
+    ):
+        papers = list(assistant.store.papers())[: READ_PAPERS + 1]
+        reader = Reader(
+            model,
+            prompts,
+            lambda name: StateCache(Path(states) / name, disk_bytes=10**9, memory_bytes=10**8),
+        )
+        reader.make_ready(papers[0])
+        reader.start_counting()
+        started = time.perf_counter()
+        for paper in papers[1:]:
+            reader.make_ready(paper)
+        return reader.counts.prefilled / (time.perf_counter() - started)
 
 
 SYSTEMS: dict[str, Callable[[Sequence[str]], Iterator[Row]]] = {
@@ -200,8 +227,8 @@ def _row(answer: Answer, parts: dict[str, float]) -> Row:
 _PARTS: tuple[tuple[type, str, str], ...] = (
     (Store, "search", "retrieval"),
     (Llama, "load_sequence", "states into the cache"),
-    (Llama, "weigh", "ranking and probe"),
-    (Llama, "decode", "instruction and decode"),
+    (Llama, "weigh", "question: ranking, probe, begin of the answer"),
+    (Llama, "decode", "decode"),
     (Evidence, "check", "verification"),
     (Reader, "read", "reading papers (with states)"),
 )
