@@ -74,7 +74,7 @@ WAVES = (1, 1, 2, 4)
 ANSWER_TOKENS, BULLET_TOKENS = 200, 120
 MOST_BULLETS = 4
 CONTEXT_TOKENS = 6144
-MEMORY_BYTES = 256_000_000
+MEMORY_BYTES = 192_000_000
 
 EXAMPLES = (
     "Which papers make diffusion models forget unsafe concepts, and how?",

@@ -102,6 +102,12 @@ def test_an_answer_streams_as_a_draft_and_settles_into_cited_sentences(visit: Op
     ]
 
 
+def test_how_many_papers_were_read_ahead_is_told(visit: Open) -> None:
+    told = visit().page.locator("#ahead .ahead")
+    told.wait_for()
+    assert told.inner_text() == "38 of 68 papers read"
+
+
 def test_a_chip_shows_its_quotation_and_leads_to_its_mark(visit: Open) -> None:
     opened = visit(height=500)
     opened.ask("How fast is it?")
@@ -337,7 +343,7 @@ def test_text_stands_out_from_its_ground(visit: Open, dark: bool) -> None:
         ".masthead h1", ".masthead p", ".question h2", ".stages li", ".sentence", ".badge",
         ".chip", ".understood", ".link", ".links a", ".abstention p", ".error h3", ".error p",
         ".hint code", ".paper h3", ".byline", ".abstract", "mark", ".mark-number", ".keys",
-        ".keys kbd", "#ask", "#fresh", ".sources h2", ".of", "summary",
+        ".keys kbd", ".ahead", "#ask", "#fresh", ".sources h2", ".of", "summary",
     ]  # fmt: skip
     ratios = opened.page.evaluate(CONTRAST, selectors)
     assert {"mark", ".chip", ".error h3", ".abstract"} <= set(ratios)
