@@ -15,6 +15,7 @@ _PLACEHOLDERS: dict[str, frozenset[str]] = {
     "probe": frozenset(),
     "question": frozenset({"question"}),
     "answer": frozenset(),
+    "reminder": frozenset(),
     "bullet": frozenset(),
 }
 
@@ -28,6 +29,7 @@ class Prompts:
     probe: Template
     question: Template
     answer: Template
+    reminder: Template
     bullet: Template
 
 

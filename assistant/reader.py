@@ -95,6 +95,7 @@ class Reader:
             [*model.tokenize(f"\n\n{part.template.strip()}"), *self._question]
             for part in (prompts.probe, prompts.answer)
         )
+        self._reminder = model.tokenize(f"\n{prompts.reminder.template.strip()}")
         self._replies = [
             [tokens[0] for text in texts if len(tokens := model.tokenize(text)) == 1]
             for texts in (_YES, _NO)
@@ -382,7 +383,9 @@ class Asked:
         scored = [self._scored] * len(stems)
         if begin:
             told = reader._begin(fitting[0])
-            stems.append(dataclasses.replace(told, tokens=[*told.tokens, *self._stem]))
+            stems.append(
+                dataclasses.replace(told, tokens=[*told.tokens, *self._stem, *reader._reminder])
+            )
             scored.append(0)
         likelihoods, logits = reader._model.weigh(stems, scored, reader._after)
         reader.counts.prefilled += sum(len(each.tokens) + len(reader._after) for each in stems)
@@ -432,7 +435,9 @@ class Asked:
             told = Span(reader._scratch, end, [*reader._question, *self._stem, *behind, *after])
         else:
             told = reader._begin(paper)
-            told = dataclasses.replace(told, tokens=[*told.tokens, *self._stem, *after])
+            told = dataclasses.replace(
+                told, tokens=[*told.tokens, *self._stem, *reader._reminder, *after]
+            )
         reader.counts.prefilled += len(told.tokens)
         return told.position + len(told.tokens), model.decode([told])
 
