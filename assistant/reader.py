@@ -179,11 +179,10 @@ class Reader:
 
     def _open_branch(self, paper: Paper) -> bool:
         """Let the scratch sequence share a cached paper; whether the instruction, too."""
-        name, told = self._branch(self._block(paper)[0]), False
-        if state := self._states.get(name):
-            told = self._model.load_sequence(self._scratch, state)
-            if not told:
-                self._model.cut_sequence(self._scratch)
+        state = self._states.get(self._branch(self._block(paper)[0]))
+        told = state is not None and self._model.load_sequence(self._scratch, state)
+        if not told:
+            self._model.cut_sequence(self._scratch)
         self._model.copy_sequence(
             self._slot(paper).sequence, self._scratch, self._abstract_end(paper)
         )
@@ -442,5 +441,6 @@ class Asked:
         return told.position + len(told.tokens), model.decode([told])
 
     def _leave(self) -> None:
+        self._reader._model.cut_sequence(self._reader._scratch)
         for slot in self._slots.values():
             self._reader._model.cut_sequence(slot.sequence, slot.end)

@@ -85,15 +85,26 @@ def test_a_second_reader_reads_nothing_and_says_the_same(model: Llama, tmp_path:
     with first.asking(QUESTION) as asked:
         asked.weigh(PAPERS[:3])
         likelihoods = asked.likelihoods
-        text = "".join(asked.write(PAPERS[0], 12))
+        assert "".join(asked.write(PAPERS[0], 12))
     assert first.counts.reused == 0
-    second = reader(model, tmp_path)
-    assert all(second.is_read(paper) for paper in PAPERS[:3])
-    with second.asking(QUESTION) as asked:
-        asked.weigh(PAPERS[:3])
-        assert asked.likelihoods == pytest.approx(likelihoods, abs=0.3)
-        assert "".join(asked.write(PAPERS[0], 12)) == text
-    assert second.counts.reused > 0
+    texts = set()
+    for _ in range(2):
+        second = reader(model, tmp_path)
+        assert all(second.is_read(paper) for paper in PAPERS[:3])
+        with second.asking(QUESTION) as asked:
+            asked.weigh(PAPERS[:3])
+            assert asked.likelihoods == pytest.approx(likelihoods, abs=0.3)
+            texts.add("".join(asked.write(PAPERS[0], 12)))
+        assert second.counts.reused > 0
+        assert second.counts.papers_read == 0
+    assert len(texts) == 1
+
+
+def test_an_answer_that_was_begun_in_vain_leaves_nothing(model: Llama, tmp_path: Path) -> None:
+    mine = reader(model, tmp_path)
+    for paper in (*PAPERS[:3], PAPERS[0]):
+        with mine.asking(QUESTION) as asked:
+            asked.weigh([paper], begin=True)
 
 
 def test_a_damaged_state_is_read_again(model: Llama, tmp_path: Path) -> None:
