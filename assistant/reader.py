@@ -12,7 +12,6 @@ the model reads, whatever it is to do about it.
 from __future__ import annotations
 
 import codecs
-import dataclasses
 import logging
 from array import array
 from collections import OrderedDict
@@ -127,9 +126,8 @@ class Reader:
         """Read all that does not depend on the question."""
         self.read([paper], whole=True)
         if not self.is_ready(paper):
-            self._model.decode([self._begin(paper)])
-            self.counts.prefilled += len(self._answer)
-            self._keep_branch(self._block(paper)[0], self._abstract_end(paper))
+            self._branch_off(paper)
+            self._model.cut_sequence(self._scratch)
 
     @property
     def has_room(self) -> bool:
@@ -162,7 +160,7 @@ class Reader:
                 self._states.touch(name)
                 self.counts.reused += 0 if name in self._fresh else len(tokens)
             else:
-                self._make_room(len(tokens) + len(keep) * fresh + FRESH_TOKENS, keep)
+                self._make_room(len(tokens) + (len(keep) + 1) * fresh + FRESH_TOKENS, keep)
                 self._place(name, tokens, whole=whole)
 
     def _block(self, paper: Paper) -> tuple[str, list[int]]:
@@ -174,26 +172,37 @@ class Reader:
         """Name of the state of the instruction to answer, behind a paper's block."""
         return state_name(block, array("i", self._answer).tobytes()) + BRANCH
 
-    def _abstract_end(self, paper: Paper) -> int:
-        return self._slot(paper).end - len(self._probe)
+    def _branch_off(self, paper: Paper) -> int:
+        """Let the scratch sequence stand behind a cached paper and the instruction to answer.
 
-    def _open_branch(self, paper: Paper) -> bool:
-        """Let the scratch sequence share a cached paper; whether the instruction, too."""
-        state = self._states.get(self._branch(self._block(paper)[0]))
-        told = state is not None and self._model.load_sequence(self._scratch, state)
-        if not told:
+        The instruction is read by itself if it was not kept: an answer is then the same to the bit
+        whether it was or not.
+
+        Returns:
+            The position behind them.
+        """
+        (name, _), sequence, end = self._block(paper), *self._abstract(paper)
+        state = self._states.get(self._branch(name))
+        if state is not None and self._model.load_sequence(self._scratch, state):
+            self.counts.reused += len(self._answer)
+        else:
             self._model.cut_sequence(self._scratch)
-        self._model.copy_sequence(
-            self._slot(paper).sequence, self._scratch, self._abstract_end(paper)
-        )
-        return told
+            self._model.copy_sequence(sequence, self._scratch, end)
+            self._model.decode([Span(self._scratch, end, self._answer)])
+            self.counts.prefilled += len(self._answer)
+            self._keep_branch(name, end)
+        self._model.copy_sequence(sequence, self._scratch, end)
+        return end + len(self._answer)
+
+    def _abstract(self, paper: Paper) -> tuple[int, int]:
+        """The sequence of a cached paper, and the position behind its abstract."""
+        slot = self._slot(paper)
+        return slot.sequence, slot.end - len(self._probe)
 
     def _keep_branch(self, block: str, end: int) -> None:
-        """Keep what the scratch sequence holds of the instruction to answer, and empty it."""
-        self._model.cut_sequence(self._scratch, end + len(self._answer))
+        """Keep the instruction to answer, and leave the scratch sequence with nothing else."""
         self._model.cut_sequence(self._scratch, 0, end)
         self._states.put(self._branch(block), self._model.save_sequence(self._scratch))
-        self._model.cut_sequence(self._scratch)
 
     def _make_room(self, tokens: int, keep: Set[str]) -> None:
         """Free the papers used longest ago, wanted ones last, until so many tokens fit."""
@@ -254,6 +263,7 @@ class Reader:
         self._states.put(name, model.save_sequence(sequence))
         if whole:
             self._keep_branch(name, end)
+            model.cut_sequence(scratch)
 
     def _slot(self, paper: Paper) -> _Slot:
         return self._slots[self._block(paper)[0]]
@@ -263,7 +273,7 @@ class Reader:
     ) -> list[Paper]:
         """The first of the papers, as many as fit into the cache beside those weighed before."""
         prefix = len(self._prefix)
-        room = self._model.context_tokens - prefix - FRESH_TOKENS
+        room = self._model.context_tokens - prefix - FRESH_TOKENS - fresh
         room -= sum(slot.end - prefix + fresh for slot in weighed.values())
         fitting: list[Paper] = []
         for paper in papers[: self._model.sequences - 3 - len(weighed)]:
@@ -294,14 +304,6 @@ class Reader:
     def _odds(self, logits: NDArray[np.float32]) -> float:
         yes, no = (np.logaddexp.reduce(logits[each].astype(np.float64)) for each in self._replies)
         return float(yes - no)
-
-    def _begin(self, paper: Paper) -> Span:
-        """Where the scratch sequence goes on to answer from a paper, and what it has to read."""
-        end = self._abstract_end(paper)
-        if self._open_branch(paper):
-            self.counts.reused += len(self._answer)
-            return Span(self._scratch, end + len(self._answer), [])
-        return Span(self._scratch, end, self._answer)
 
     def _continue(
         self, position: int, last: NDArray[np.float32], most: int, source: Sequence[int]
@@ -381,19 +383,16 @@ class Asked:
         stems = [Span(slot.sequence, slot.end, self._stem) for slot in slots.values()]
         scored = [self._scored] * len(stems)
         if begin:
-            told = reader._begin(fitting[0])
-            stems.append(
-                dataclasses.replace(told, tokens=[*told.tokens, *self._stem, *reader._reminder])
-            )
+            stems.append(self._to_answer(fitting[0]))
             scored.append(0)
         likelihoods, logits = reader._model.weigh(stems, scored, reader._after)
         reader.counts.prefilled += sum(len(each.tokens) + len(reader._after) for each in stems)
         if begin:
             position = stems[-1].position + len(stems[-1].tokens) + len(reader._after)
             self._begun = fitting[0].id, position, logits[-1:]
-        for paper, likelihood, row in zip(fitting, likelihoods, logits, strict=False):
-            self.likelihoods[paper.id] = float(likelihood)
-            self.probes[paper.id] = reader._odds(row)
+        for nth, paper in enumerate(fitting):
+            self.likelihoods[paper.id] = float(likelihoods[nth])
+            self.probes[paper.id] = reader._odds(logits[nth])
         return fitting
 
     def read(self, paper: Paper) -> None:
@@ -411,34 +410,38 @@ class Asked:
         """
         reader = self._reader
         source = [*reader._block(paper)[1], *self._stem]
+        begun, self._begun = self._begun, None
         try:
-            if not instruction and self._begun and self._begun[0] == paper.id:
-                _, position, logits = self._begun
+            if not instruction and begun and begun[0] == paper.id:
+                _, position, logits = begun
             else:
                 position, logits = self._tell(paper, instruction)
-            self._begun = None
             yield from reader._continue(position, logits, most, source)
-            if not instruction and not reader.is_ready(paper):
-                reader._keep_branch(reader._block(paper)[0], reader._abstract_end(paper))
         finally:
             reader._model.cut_sequence(reader._scratch)
 
-    def _tell(self, paper: Paper, instruction: str) -> tuple[int, NDArray[np.float32]]:
-        """Put question and instruction behind a paper; where that ends, and the logits there."""
+    def _to_answer(self, paper: Paper) -> Span:
+        """The question, to be read behind a paper and the instruction to answer."""
         reader = self._reader
-        model, after = reader._model, reader._after
-        model.cut_sequence(reader._scratch)
-        if instruction:
-            end, behind = reader._abstract_end(paper), model.tokenize(f"\n{instruction.strip()}")
-            model.copy_sequence(self._slots[paper.id].sequence, reader._scratch, end)
-            told = Span(reader._scratch, end, [*reader._question, *self._stem, *behind, *after])
-        else:
-            told = reader._begin(paper)
-            told = dataclasses.replace(
-                told, tokens=[*told.tokens, *self._stem, *reader._reminder, *after]
-            )
-        reader.counts.prefilled += len(told.tokens)
-        return told.position + len(told.tokens), model.decode([told])
+        position = reader._branch_off(paper)
+        return Span(reader._scratch, position, [*self._stem, *reader._reminder])
+
+    def _about(self, paper: Paper, instruction: str) -> Span:
+        """The question and what to do about it, to be read behind a paper."""
+        reader = self._reader
+        sequence, end = reader._abstract(paper)
+        reader._model.cut_sequence(reader._scratch)
+        reader._model.copy_sequence(sequence, reader._scratch, end)
+        behind = reader._model.tokenize(f"\n{instruction.strip()}")
+        return Span(reader._scratch, end, [*reader._question, *self._stem, *behind])
+
+    def _tell(self, paper: Paper, instruction: str) -> tuple[int, NDArray[np.float32]]:
+        """Read what is to be answered; where that ends, and the logits there."""
+        span = self._about(paper, instruction) if instruction else self._to_answer(paper)
+        told = [*span.tokens, *self._reader._after]
+        self._reader.counts.prefilled += len(told)
+        logits = self._reader._model.decode([Span(span.sequence, span.position, told)])
+        return span.position + len(told), logits
 
     def _leave(self) -> None:
         self._reader._model.cut_sequence(self._reader._scratch)
