@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.browser.conftest import ROOT, Visit, served
+from tests.browser.test_chat import WATCH
 
 PATIENCE_MILLISECONDS = 300_000
 
@@ -42,11 +43,13 @@ def test_a_question_is_answered_and_a_stopped_one_frees_the_model(
 
     page.get_by_role("button", name="New conversation").click()
     page.locator(".welcome").wait_for()
-    question = "How many datasets does BenchX include?"
+    question = "How many datasets does BenchX include, and what did it reveal about older methods?"
+    page.evaluate(WATCH)
     opened.ask(question)
-    opened.turn("running", question).locator(".draft").wait_for()
-    assert page.locator("#sources-now .paper").count() > 0
     turn = opened.turn("done", question)
+    drafted = [moment for moment in page.evaluate("window.seen") if moment["draft"]]
+    assert drafted
+    assert all(moment["papers"] for moment in drafted)
     assert "nine" in turn.locator(".sentence").first.inner_text()
     turn.locator(".sentence .chip").first.click()
     mark = page.locator("#sources-now mark.lit").first
