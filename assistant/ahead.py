@@ -46,13 +46,13 @@ class ReadAhead:
                 each: paper for each, paper in self._unread.items() if each not in first
             }
 
-    def next(self, is_ready: Callable[[Paper], bool]) -> Paper | None:
-        """The paper to be read now, None if all are; those that are ready count as read."""
+    def next(self, is_read: Callable[[Paper], bool]) -> Paper | None:
+        """The paper to be read now, None if all are; those that are read already count."""
         with self._lock:
             for name, paper in list(self._unread.items()):
                 if len(self._read) >= self._most:
                     return None
-                if not is_ready(paper):
+                if not is_read(paper):
                     return paper
                 self._unread.pop(name)
                 self._read.add(name)

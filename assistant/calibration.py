@@ -31,15 +31,15 @@ class Thresholds(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
-    probe_at_least: float = 0.0
-    probe_if_doubtful: float = 0.95
+    probe_at_least: float = -0.2
+    probe_if_doubtful: float = 0.5
     """For a question that names something the paper does not have, such as a benchmark, or that
     asks for several papers while none stands out."""
 
     probe_if_several: float = -1.0
     """For papers that stand out together, where several are asked for. It is not fitted."""
 
-    lead_if_low: float = 2.0
+    lead_if_low: float = 1.5
     """Over the second best paper's probe: from it on a low probe suffices, as long as nothing is
     doubtful. Some questions are put so that no paper gets a high one. It is not fitted."""
 

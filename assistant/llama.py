@@ -43,18 +43,17 @@ class StoppedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Tokens to be decoded in ``sequence`` from ``position`` on, and in ``shared`` with it."""
+    """Tokens to be decoded in ``sequence`` from ``position`` on."""
 
     sequence: int
     position: int
     tokens: Sequence[int]
-    shared: int | None = None
 
 
 class _Entry(NamedTuple):
     """One token of a batch."""
 
-    sequences: tuple[int, ...]
+    sequence: int
     position: int
     token: int
     wants_logits: bool
@@ -224,13 +223,13 @@ class Llama:
         return logits
 
     def weigh(
-        self, spans: Sequence[Span], scored: Sequence[int], after: Sequence[int]
+        self, spans: Sequence[Span], scored: int, after: Sequence[int]
     ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
         """Run the spans, each followed by the same tokens; say how likely their ends were.
 
         Args:
             spans: What to decode.
-            scored: Of each span, the number of tokens at its end that count; fewer than it has.
+            scored: Tokens at the end of each span that count; fewer than each has.
             after: Tokens behind each span; at least one.
 
         Returns:
@@ -248,7 +247,7 @@ class Llama:
             end = len(span.tokens)
             tokens = [*span.tokens, *after]
             for offset, token in enumerate(tokens):
-                wanted = end - scored[row] - 1 <= offset < end - 1
+                wanted = end - scored - 1 <= offset < end - 1
                 ends = offset + 1 == len(tokens)
                 entries.append(_entry(span, offset, token, wants_logits=wanted or ends))
                 targets.append((row, tokens[offset + 1] if wanted else -1))
@@ -272,9 +271,8 @@ class Llama:
         for index, entry in enumerate(entries):
             batch.token[index] = entry.token
             batch.pos[index] = entry.position
-            batch.n_seq_id[index] = len(entry.sequences)
-            for nth, sequence in enumerate(entry.sequences):
-                batch.seq_id[index][nth] = sequence
+            batch.n_seq_id[index] = 1
+            batch.seq_id[index][0] = entry.sequence
             batch.logits[index] = entry.wants_logits
         status = self._api.llama_decode(self._context, batch)
         if status == 1:
@@ -321,8 +319,7 @@ class Llama:
 
 
 def _entry(span: Span, offset: int, token: int, *, wants_logits: bool) -> _Entry:
-    sequences = (span.sequence,) if span.shared is None else (span.sequence, span.shared)
-    return _Entry(sequences, span.position + offset, token, wants_logits)
+    return _Entry(span.sequence, span.position + offset, token, wants_logits)
 
 
 def usable_cores() -> int:

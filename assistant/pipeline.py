@@ -60,12 +60,12 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 # Measured on the development questions, see docs/engine.md.
-RETRIEVAL_WEIGHT, PROBE_WEIGHT = 1.0, 2.0
+RETRIEVAL_WEIGHT, PROBE_WEIGHT = 1.0, 4.0
 """Nats that a unit of the retrieval's score and of the probe's log odds are worth in a ranking."""
-PROBE_SETTLES, LEAD_SETTLES = 1.0, 12.0
+PROBE_SETTLES, LEAD_SETTLES = 0.4, 12.0
 """Log odds from which no further paper is looked at, where one paper is to answer; and nats before
 the second paper from which those may be as low as the answer's threshold."""
-STANDS_OUT, SEVERAL_RETRIEVAL_WEIGHT, SEVERAL_PROBE_WEIGHT = 10.0, 3.0, 4.0
+STANDS_OUT, SEVERAL_RETRIEVAL_WEIGHT, SEVERAL_PROBE_WEIGHT = 11.0, 3.0, 10.0
 """Papers of an answer from several: nats over the median of those that were weighed, and what the
 scores are worth there."""
 
@@ -222,11 +222,11 @@ class Assistant:
         reader, read = self._open_reader(), 0
         self._choose_threads()
         for paper in papers:
-            if not reader.is_ready(paper):
+            if not reader.is_read(paper):
                 if not reader.has_room:
                     continue
                 try:
-                    reader.make_ready(paper)
+                    reader.read([paper])
                 except StoppedError:
                     return
             read += 1
@@ -235,12 +235,12 @@ class Assistant:
     def _read_one(self, ahead: ReadAhead) -> bool:
         """Read one paper; whether there may be another."""
         reader = self._open_reader()
-        paper = ahead.next(reader.is_ready)
+        paper = ahead.next(reader.is_read)
         if paper is None or not reader.has_room:
             return False
         self._choose_threads()
         with contextlib.suppress(StoppedError):
-            reader.make_ready(paper)
+            reader.read([paper])
         return True
 
     def _loading(self) -> Iterator[Event]:
@@ -339,7 +339,6 @@ class Assistant:
         papers = [passage.paper for passage in run.passages]
         unread = [paper.id for paper in papers if not reader.is_read(paper)]
         sizes = iter(() if asks_for_several(run.asked) else WAVES)
-        begin = not asks_for_several(run.asked)
         while papers:
             size = next(sizes, len(papers))
             wave, papers = papers[:size], papers[size:]
@@ -347,8 +346,7 @@ class Assistant:
                 if paper.id in unread:
                     yield Reading(paper, unread.index(paper.id) + 1, len(unread))
                     asked.read(paper)
-            weighed = asked.weigh(wave, begin=begin)
-            begin = False
+            weighed = asked.weigh(wave)
             ranks = _rank(run, asked)
             if len(weighed) < len(wave) or self._settled(ranks, run):
                 break

@@ -12,7 +12,6 @@ from assistant.errors import PromptError
 _PLACEHOLDERS: dict[str, frozenset[str]] = {
     "system": frozenset(),
     "paper": frozenset({"title", "abstract"}),
-    "probe": frozenset(),
     "question": frozenset({"question"}),
     "answer": frozenset(),
     "reminder": frozenset(),
@@ -26,7 +25,6 @@ class Prompts:
 
     system: Template
     paper: Template
-    probe: Template
     question: Template
     answer: Template
     reminder: Template

@@ -2,11 +2,10 @@
 
 Sits between `llama` (tokens and sequences) and `pipeline` (questions and answers): it knows where
 in a prompt the paper stands, and keeps what was read. Sequence 0 holds the prefix that all papers
-share; a paper's own sequence shares those cells, holds the paper's block (abstract and the probe's
-instruction) after them, and is cut back to the end of the block after every use. The last sequence
-is for writing: it shares a paper's cells up to the end of the abstract, and there the instruction
-to answer branches off, which is read and kept like the block. So a question is the last thing that
-the model reads, whatever it is to do about it.
+share; a paper's own sequence shares those cells, holds the paper's block (abstract and instruction)
+after them, and is cut back to the end of the block after every use. So a question is the last thing
+that the model reads, and it reads it once: the reply begins with yes or no, whose odds tell whether
+to answer, and goes on with the answer. The last sequence is for writing: it shares a paper's cells.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from assistant.errors import ModelError
 from assistant.llama import Llama, Span
 from assistant.lookup import Lookup
 from assistant.prompts import Prompts
-from assistant.states import BRANCH, StateCache, state_name
+from assistant.states import StateCache, state_name
 from vectorstore import Paper
 
 logger = logging.getLogger(__name__)
@@ -39,6 +38,8 @@ FRESH_TOKENS = 400
 """Room that is kept free for what is written."""
 
 _YES, _NO = ("Yes", " Yes", "yes", " yes"), ("No", " No", "no", " no")
+_AFFIRMED = "Yes.\n"
+"""How the reply of a paper begins that is to answer."""
 
 
 @dataclass(slots=True)
@@ -85,16 +86,20 @@ class Reader:
                 f"{model.path.name}: {error}", model=model.path.name, hint="assistant models list"
             ) from error
         self._prefix = model.tokenize(layout.before, special=True)
-        self._after = model.tokenize(layout.after, special=True)
+        ending = model.tokenize(layout.after, special=True)
         before, _, after = prompts.question.template.partition("$question")
         # The logits behind the last token are those of the question's first.
         *self._question, self._last = model.tokenize(before.rstrip(" "))
-        self._after = [*model.tokenize(after), *self._after]
-        self._probe, self._answer = (
-            [*model.tokenize(f"\n\n{part.template.strip()}"), *self._question]
-            for part in (prompts.probe, prompts.answer)
-        )
-        self._reminder = model.tokenize(f"\n{prompts.reminder.template.strip()}")
+        self._ending = [*model.tokenize(after), *ending]
+        self._after = [
+            *model.tokenize(f"{after}\n{prompts.reminder.template.strip()}"),
+            *ending,
+        ]
+        self._instruction = [
+            *model.tokenize(f"\n\n{prompts.answer.template.strip()}"),
+            *self._question,
+        ]
+        self._affirmed = model.tokenize(_AFFIRMED)
         self._replies = [
             [tokens[0] for text in texts if len(tokens := model.tokenize(text)) == 1]
             for texts in (_YES, _NO)
@@ -114,20 +119,9 @@ class Reader:
     # Papers
 
     def is_read(self, paper: Paper) -> bool:
-        """Whether the model need not read this paper any more to weigh it."""
+        """Whether the model need not read this paper any more."""
         name, _ = self._block(paper)
         return name in self._slots or name in self._states
-
-    def is_ready(self, paper: Paper) -> bool:
-        """Whether the model need not read this paper any more, neither to weigh nor to answer."""
-        return self.is_read(paper) and self._branch(self._block(paper)[0]) in self._states
-
-    def make_ready(self, paper: Paper) -> None:
-        """Read all that does not depend on the question."""
-        self.read([paper], whole=True)
-        if not self.is_ready(paper):
-            self._branch_off(paper)
-            self._model.cut_sequence(self._scratch)
 
     @property
     def has_room(self) -> bool:
@@ -140,7 +134,6 @@ class Reader:
         *,
         pinned: Iterable[_Slot] = (),
         fresh: int = FRESH_TOKENS,
-        whole: bool = False,
     ) -> None:
         """See to it that all these papers are in the cache at once, as far as it holds them.
 
@@ -148,7 +141,6 @@ class Reader:
             papers: What is read.
             pinned: Papers that stay.
             fresh: Room to keep behind each, in tokens.
-            whole: Of a paper that is read anew, read the instruction to answer in the same pass.
         """
         wanted = [self._block(paper) for paper in papers]
         stay = {slot.sequence for slot in pinned}
@@ -161,48 +153,12 @@ class Reader:
                 self.counts.reused += 0 if name in self._fresh else len(tokens)
             else:
                 self._make_room(len(tokens) + (len(keep) + 1) * fresh + FRESH_TOKENS, keep)
-                self._place(name, tokens, whole=whole)
+                self._place(name, tokens)
 
     def _block(self, paper: Paper) -> tuple[str, list[int]]:
         text = self._prompts.paper.substitute(title=paper.title, abstract=paper.abstract).strip()
-        tokens = self._model.tokenize(text)[:PAPER_TOKENS] + self._probe
+        tokens = self._model.tokenize(text)[:PAPER_TOKENS] + self._instruction
         return state_name(array("i", tokens).tobytes()), tokens
-
-    def _branch(self, block: str) -> str:
-        """Name of the state of the instruction to answer, behind a paper's block."""
-        return state_name(block, array("i", self._answer).tobytes()) + BRANCH
-
-    def _branch_off(self, paper: Paper) -> int:
-        """Let the scratch sequence stand behind a cached paper and the instruction to answer.
-
-        The instruction is read by itself if it was not kept: an answer is then the same to the bit
-        whether it was or not.
-
-        Returns:
-            The position behind them.
-        """
-        (name, _), sequence, end = self._block(paper), *self._abstract(paper)
-        state = self._states.get(self._branch(name))
-        if state is not None and self._model.load_sequence(self._scratch, state):
-            self.counts.reused += len(self._answer)
-        else:
-            self._model.cut_sequence(self._scratch)
-            self._model.copy_sequence(sequence, self._scratch, end)
-            self._model.decode([Span(self._scratch, end, self._answer)])
-            self.counts.prefilled += len(self._answer)
-            self._keep_branch(name, end)
-        self._model.copy_sequence(sequence, self._scratch, end)
-        return end + len(self._answer)
-
-    def _abstract(self, paper: Paper) -> tuple[int, int]:
-        """The sequence of a cached paper, and the position behind its abstract."""
-        slot = self._slot(paper)
-        return slot.sequence, slot.end - len(self._probe)
-
-    def _keep_branch(self, block: str, end: int) -> None:
-        """Keep the instruction to answer, and leave the scratch sequence with nothing else."""
-        self._model.cut_sequence(self._scratch, 0, end)
-        self._states.put(self._branch(block), self._model.save_sequence(self._scratch))
 
     def _make_room(self, tokens: int, keep: Set[str]) -> None:
         """Free the papers used longest ago, wanted ones last, until so many tokens fit."""
@@ -225,45 +181,31 @@ class Reader:
         taken = {slot.sequence for slot in self._slots.values()}
         return next(each for each in range(1, self._model.sequences - 1) if each not in taken)
 
-    def _place(self, name: str, tokens: list[int], *, whole: bool) -> None:
+    def _place(self, name: str, tokens: list[int]) -> None:
         """Bring a paper into a free sequence, from its kept state or by reading it."""
         sequence, prefix = self._free_sequence(), len(self._prefix)
         state = self._states.get(name)
         if state is not None and self._model.load_sequence(sequence, state):
             self.counts.reused += len(tokens)
         else:
-            self._read_anew(sequence, name, tokens, whole=whole)
+            self._read_anew(sequence, name, tokens)
         self._model.copy_sequence(0, sequence, prefix)
         self._slots[name] = _Slot(sequence, prefix + len(tokens))
 
-    def _read_anew(self, sequence: int, name: str, tokens: list[int], *, whole: bool) -> None:
-        model, prefix, scratch = self._model, len(self._prefix), self._scratch
-        abstract = len(tokens) - len(self._probe)
-        end = prefix + abstract
-        spans = [
-            Span(sequence, prefix, tokens[:abstract], scratch if whole else None),
-            Span(sequence, end, tokens[abstract:]),
-        ]
+    def _read_anew(self, sequence: int, name: str, tokens: list[int]) -> None:
+        model, prefix = self._model, len(self._prefix)
         model.copy_sequence(0, sequence, prefix)
-        if whole:
-            model.cut_sequence(scratch)
-            model.copy_sequence(0, scratch, prefix)
-            spans.append(Span(scratch, end, self._answer))
         try:
-            model.decode(spans)
+            model.decode([Span(sequence, prefix, tokens)])
         except BaseException:
             model.cut_sequence(sequence)
-            model.cut_sequence(scratch)
             raise
-        self.counts.prefilled += sum(len(span.tokens) for span in spans)
+        self.counts.prefilled += len(tokens)
         self.counts.papers_read += 1
         self._fresh.add(name)
         # Without the prefix's cells: what is kept is the block alone.
         model.cut_sequence(sequence, 0, prefix)
         self._states.put(name, model.save_sequence(sequence))
-        if whole:
-            self._keep_branch(name, end)
-            model.cut_sequence(scratch)
 
     def _slot(self, paper: Paper) -> _Slot:
         return self._slots[self._block(paper)[0]]
@@ -356,16 +298,12 @@ class Asked:
         self._stem, self._scored = stem, scored
         self._slots: dict[str, _Slot] = {}
         """Where a paper's block ends."""
-        self._begun: tuple[str, int, NDArray[np.float32]] | None = None
-        """The paper from which an answer was begun, where it goes on, and the logits there."""
 
-    def weigh(self, papers: Sequence[Paper], *, begin: bool = False) -> list[Paper]:
+    def weigh(self, papers: Sequence[Paper]) -> list[Paper]:
         """Let papers meet the question, all in one pass.
 
         Args:
             papers: The most promising first; those that were weighed before are passed over.
-            begin: Read what is needed to answer from the first one in the same pass. It costs less
-                there, and is lost if another paper answers.
 
         Returns:
             Those that were weighed now: all but the last ones, if the cache has no room for them.
@@ -381,15 +319,8 @@ class Asked:
         slots = {paper.id: reader._slot(paper) for paper in fitting}
         self._slots |= slots
         stems = [Span(slot.sequence, slot.end, self._stem) for slot in slots.values()]
-        scored = [self._scored] * len(stems)
-        if begin:
-            stems.append(self._to_answer(fitting[0]))
-            scored.append(0)
-        likelihoods, logits = reader._model.weigh(stems, scored, reader._after)
-        reader.counts.prefilled += sum(len(each.tokens) + len(reader._after) for each in stems)
-        if begin:
-            position = stems[-1].position + len(stems[-1].tokens) + len(reader._after)
-            self._begun = fitting[0].id, position, logits[-1:]
+        likelihoods, logits = reader._model.weigh(stems, self._scored, reader._after)
+        reader.counts.prefilled += len(stems) * self._asked_tokens
         for nth, paper in enumerate(fitting):
             self.likelihoods[paper.id] = float(likelihoods[nth])
             self.probes[paper.id] = reader._odds(logits[nth])
@@ -405,45 +336,38 @@ class Asked:
         Args:
             paper: One that was weighed.
             most: Tokens to write at most.
-            instruction: What to do about the question, read behind it; without one, to answer it,
-                as the paper's own state says.
+            instruction: What to do about the question, read behind it; without one, to answer it.
         """
         reader = self._reader
         source = [*reader._block(paper)[1], *self._stem]
-        begun, self._begun = self._begun, None
+        span = self._instead(paper, instruction) if instruction else self._affirmed(paper)
         try:
-            if not instruction and begun and begun[0] == paper.id:
-                _, position, logits = begun
-            else:
-                position, logits = self._tell(paper, instruction)
-            yield from reader._continue(position, logits, most, source)
+            reader._model.cut_sequence(span.sequence)
+            reader._model.copy_sequence(
+                self._slots[paper.id].sequence, span.sequence, span.position
+            )
+            reader.counts.prefilled += len(span.tokens)
+            logits = reader._model.decode([span])
+            yield from reader._continue(span.position + len(span.tokens), logits, most, source)
         finally:
-            reader._model.cut_sequence(reader._scratch)
+            reader._model.cut_sequence(span.sequence)
 
-    def _to_answer(self, paper: Paper) -> Span:
-        """The question, to be read behind a paper and the instruction to answer."""
+    def _affirmed(self, paper: Paper) -> Span:
+        """Yes, behind a paper and the question: there the answer begins."""
+        position = self._slots[paper.id].end + self._asked_tokens
+        return Span(self._reader._scratch, position, self._reader._affirmed)
+
+    def _instead(self, paper: Paper, instruction: str) -> Span:
+        """The question and what to do about it, behind a paper's abstract."""
         reader = self._reader
-        position = reader._branch_off(paper)
-        return Span(reader._scratch, position, [*self._stem, *reader._reminder])
+        position = self._slots[paper.id].end - len(reader._instruction)
+        behind = [*reader._model.tokenize(f"\n{instruction.strip()}"), *reader._ending]
+        return Span(reader._scratch, position, [*reader._question, *self._stem, *behind])
 
-    def _about(self, paper: Paper, instruction: str) -> Span:
-        """The question and what to do about it, to be read behind a paper."""
-        reader = self._reader
-        sequence, end = reader._abstract(paper)
-        reader._model.cut_sequence(reader._scratch)
-        reader._model.copy_sequence(sequence, reader._scratch, end)
-        behind = reader._model.tokenize(f"\n{instruction.strip()}")
-        return Span(reader._scratch, end, [*reader._question, *self._stem, *behind])
-
-    def _tell(self, paper: Paper, instruction: str) -> tuple[int, NDArray[np.float32]]:
-        """Read what is to be answered; where that ends, and the logits there."""
-        span = self._about(paper, instruction) if instruction else self._to_answer(paper)
-        told = [*span.tokens, *self._reader._after]
-        self._reader.counts.prefilled += len(told)
-        logits = self._reader._model.decode([Span(span.sequence, span.position, told)])
-        return span.position + len(told), logits
+    @property
+    def _asked_tokens(self) -> int:
+        return len(self._stem) + len(self._reader._after)
 
     def _leave(self) -> None:
-        self._reader._model.cut_sequence(self._reader._scratch)
         for slot in self._slots.values():
             self._reader._model.cut_sequence(slot.sequence, slot.end)

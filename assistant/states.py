@@ -18,9 +18,6 @@ from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
-BRANCH = ".answer"
-"""Ends the name of a state that belongs to a paper beside its own."""
-
 _DIGEST_BYTES = 32
 # One byte is appended for each hit or miss, so that processes count together without a lock.
 _HITS, _MISSES = ".hits", ".misses"
@@ -175,7 +172,7 @@ def state_folders(root: Path) -> list[StateFolder]:
         folders.append(
             StateFolder(
                 path=path,
-                papers=sum(file.suffix != BRANCH for _, file in kept),
+                papers=len(kept),
                 bytes=sum(stat.st_size for stat, _ in kept),
                 hits=_size(path / _HITS),
                 misses=_size(path / _MISSES),

@@ -16,13 +16,13 @@ from assistant.verification import Evidence
 from vectorstore import Paper
 
 # Measured on the development questions, see docs/engine.md.
-PROBE_SURE = 0.5
+PROBE_SURE = 0.0
 """Log odds from which the usual support is enough."""
 SUPPORT_AT_LEAST, SUPPORT_IF_UNSURE = 0.7, 0.85
 """Share of a sentence's content words that its paper must hold."""
 SUPPORT_TO_POINT = 0.4
 """Share from which a sentence that is not shown still tells which place of the paper is meant."""
-PROBE_TO_QUOTE = 0.5
+PROBE_TO_QUOTE = 0.0
 """Log odds from which a paper is quoted though nothing that was written could be verified."""
 
 _MARKER = re.compile(r"\s*\[\s*\d+(?:\s*[,;–-]\s*\d+)*\s*\]")

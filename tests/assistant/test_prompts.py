@@ -29,7 +29,7 @@ def test_a_placeholder_in_a_paper_is_never_filled(title: str, abstract: str) -> 
     [
         ("$question", "$query", "placeholders"),
         ("$title", "title", "placeholders"),
-        ("\nprobe =", "\nprob =", "unknown part 'prob'"),
+        ("\nbullet =", "\nbulet =", "unknown part 'bulet'"),
         ('\nanswer = """', '\nanswer = """x""" # ', "cannot read|placeholders|unknown"),
         ("$abstract", "$abstract $", "placeholders"),
     ],
