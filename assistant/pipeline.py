@@ -141,16 +141,13 @@ class Assistant:
         earlier = [checked(each) for each in history if each.strip()]
         store = self.store
         if (wanted := about_collection(run.question)) and (listing := look_up(wanted, store)):
-            return self._worker.submit(lambda: iter(()), self._listed(run, listing, store))[0]
+            return self._worker.submit(lambda: iter(()), self._listed(run, listing, store))
         run.earlier = _leaned_on(run.question, earlier)
         run.shifts = bool(run.earlier) and shifts_subject(run.question)
         first: list[Event] = [self._retrieve(run, store)]
         if self._ahead:
             self._ahead.prefer(passage.paper for passage in run.passages)
-        stream, ahead = self._worker.submit(lambda: self._events(run, store), first)
-        if ahead:
-            stream.announce(Queued(ahead))
-        return stream
+        return self._worker.submit(lambda: self._events(run, store), first, Queued)
 
     def search(self, query: str, top_k: int = 8) -> tuple[Passage, ...]:
         """The papers closest to a query, best first, without the language model."""
@@ -181,8 +178,7 @@ class Assistant:
 
     def preload(self) -> None:
         """Start loading the model, so that the first question need not wait for it."""
-        stream, _ = self._worker.submit(self._loading)
-        self._preloading = stream
+        self._preloading = self._worker.submit(self._loading)
 
     def read_ahead(self) -> None:
         """Read papers while nobody asks, so that questions meet papers that are read already."""
@@ -210,9 +206,8 @@ class Assistant:
         Raises:
             ModelError: The model is missing, damaged, or does not fit into memory.
         """
-        stream, _ = self._worker.submit(lambda: self._warming(papers))
         read = 0
-        with stream as events:
+        with self._worker.submit(lambda: self._warming(papers)) as events:
             for read in events:
                 if progress is not None:
                     progress(read)

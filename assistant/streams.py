@@ -57,10 +57,6 @@ class EventStream(Iterator[T], Generic[T]):
             if self._on_close:
                 self._on_close()
 
-    def announce(self, event: T) -> None:
-        """Put an event into the stream from outside the job."""
-        self._news.put(event)
-
     @property
     def closed(self) -> bool:
         """Nobody reads any more, or there is nothing left to read."""
@@ -94,17 +90,22 @@ class Worker:
         self._rearm = rearm
         self._lock = threading.Lock()
         self._running: object = None
-        self._waiting = 0
+        self._line: list[Callable[[int], None]] = []
+        """Of the jobs that are not done, in their order: told how many are ahead."""
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="assistant")
 
     def submit(
-        self, job: Callable[[], Iterator[T]], first: Iterable[T] = ()
-    ) -> tuple[EventStream[T], int]:
-        """Queue a job; returns its stream and the number of jobs ahead of it.
+        self,
+        job: Callable[[], Iterator[T]],
+        first: Iterable[T] = (),
+        queued: Callable[[int], T] | None = None,
+    ) -> EventStream[T]:
+        """Queue a job; returns its stream.
 
         Args:
             job: Makes the events, on the worker's thread.
             first: Events that are there already; they can be read at once.
+            queued: Makes the event that tells how many jobs are ahead, whenever that changes.
         """
         stream: EventStream[T] = EventStream()
         news, closed = stream._news, stream._closed  # the worker must not keep the stream alive
@@ -116,14 +117,18 @@ class Worker:
                 if self._running is news:
                     self._interrupt()
 
+        def tell(ahead: int) -> None:
+            if queued and ahead:
+                news.put(queued(ahead))
+
         stream._on_close = stop
         with self._lock:
-            ahead = self._waiting
-            self._waiting += 1
+            tell(len(self._line))
+            self._line.append(tell)
             if self._running is _IDLE:
                 self._interrupt()
         self._pool.submit(self._run, job, news, closed)
-        return stream, ahead
+        return stream
 
     def _run(
         self,
@@ -146,7 +151,9 @@ class Worker:
         finally:
             with self._lock:
                 self._running = None
-                self._waiting -= 1
+                self._line.pop(0)
+                for ahead, tell in enumerate(self._line):
+                    tell(ahead)
 
     def while_idle(self, step: Callable[[], bool]) -> None:
         """Call ``step`` again and again while nobody waits, until it returns False.
@@ -158,7 +165,7 @@ class Worker:
 
     def _idle(self, step: Callable[[], bool]) -> None:
         with self._lock:
-            idle = not self._waiting
+            idle = not self._line
             if idle:
                 self._running = _IDLE
                 self._rearm()

@@ -37,44 +37,52 @@ def machine() -> Iterator[Machine]:
 
 
 def test_jobs_run_in_the_order_in_which_they_came_and_know_their_place(machine: Machine) -> None:
-    submitted = [machine.worker.submit(partial(machine.count, name, 3)) for name in "abcd"]
-    assert [ahead for _, ahead in submitted] == [0, 1, 2, 3]
-    assert [list(stream) for stream, _ in submitted] == [
-        [f"{n} {i}" for i in range(3)] for n in "abcd"
+    held = machine.worker.submit(partial(machine.count, "held"))
+    submitted = [
+        machine.worker.submit(partial(machine.count, name, 3), queued=lambda n: f"{n} ahead")
+        for name in "abcd"
     ]
-    assert machine.order == list("abcd")
+    held.close()
+    assert [list(stream) for stream in submitted] == [
+        [
+            *(f"{ahead} ahead" for ahead in range(place, 0, -1)),
+            *(f"{name} {i}" for i in range(3)),
+        ]
+        for place, name in enumerate("abcd", start=1)
+    ]
+    assert [name for name in machine.order if name != "held"] == list("abcd")
 
 
 def test_closing_a_stream_from_another_thread_frees_the_machine(machine: Machine) -> None:
-    endless, _ = machine.worker.submit(lambda: machine.count("endless"))
+    endless = machine.worker.submit(lambda: machine.count("endless"))
     next(endless)
     reader = threading.Thread(target=lambda: list(endless))
     reader.start()
     endless.close()
     reader.join(WAIT_SECONDS)
     assert not reader.is_alive()
-    after, _ = machine.worker.submit(lambda: machine.count("after", 2))
+    after = machine.worker.submit(lambda: machine.count("after", 2))
     assert list(after) == ["after 0", "after 1"]
 
 
 def test_a_waiting_job_that_is_closed_never_runs_and_stops_nobody(machine: Machine) -> None:
-    first, _ = machine.worker.submit(lambda: machine.count("first"))
-    waiting, _ = machine.worker.submit(lambda: machine.count("waiting"))
+    first = machine.worker.submit(lambda: machine.count("first"))
+    waiting = machine.worker.submit(lambda: machine.count("waiting"))
     next(first)
     waiting.close()
     seen = [next(first) for _ in range(20)]
     assert len(seen) == 20
     first.close()
-    last, _ = machine.worker.submit(lambda: machine.count("last", 1))
+    last = machine.worker.submit(lambda: machine.count("last", 1))
     assert list(last) == ["last 0"]
     assert machine.order == ["first", "last"]
 
 
 def test_a_stream_that_is_forgotten_stops_its_job(machine: Machine) -> None:
-    forgotten, _ = machine.worker.submit(lambda: machine.count("forgotten"))
+    forgotten = machine.worker.submit(lambda: machine.count("forgotten"))
     next(forgotten)
     del forgotten
-    after, _ = machine.worker.submit(lambda: machine.count("after", 1))
+    after = machine.worker.submit(lambda: machine.count("after", 1))
     assert list(after) == ["after 0"]
 
 
@@ -83,8 +91,8 @@ def test_an_error_in_a_job_reaches_its_reader_and_nobody_else(machine: Machine) 
         yield "one"
         raise ValueError("broken")
 
-    broken, _ = machine.worker.submit(fail)
-    sound, _ = machine.worker.submit(lambda: machine.count("sound", 1))
+    broken = machine.worker.submit(fail)
+    sound = machine.worker.submit(lambda: machine.count("sound", 1))
     assert next(broken) == "one"
     with pytest.raises(ValueError, match="broken"):
         next(broken)
@@ -96,7 +104,7 @@ def test_many_threads_each_get_exactly_their_own_events(machine: Machine) -> Non
     results: dict[int, list[str]] = {}
 
     def ask(number: int) -> None:
-        stream, _ = machine.worker.submit(lambda: machine.count(str(number), 5))
+        stream = machine.worker.submit(lambda: machine.count(str(number), 5))
         results[number] = list(stream)
 
     threads = [threading.Thread(target=ask, args=(n,)) for n in range(12)]
@@ -121,8 +129,7 @@ def test_idle_work_gives_way_to_a_job_and_goes_on_afterwards(machine: Machine) -
 
     machine.worker.while_idle(step)
     assert waiting.wait(WAIT_SECONDS)
-    stream, ahead = machine.worker.submit(partial(machine.count, "job", 2))
-    assert ahead == 0
+    stream = machine.worker.submit(partial(machine.count, "job", 2), queued=lambda n: f"{n} ahead")
     assert list(stream) == ["job 0", "job 1"]
     assert done.wait(WAIT_SECONDS)
 
@@ -136,5 +143,5 @@ def test_idle_work_that_fails_ends_and_harms_nobody(machine: Machine) -> None:
 
     machine.worker.while_idle(step)
     assert failed.wait(WAIT_SECONDS)
-    stream, _ = machine.worker.submit(partial(machine.count, "job", 1))
+    stream = machine.worker.submit(partial(machine.count, "job", 1))
     assert list(stream) == ["job 0"]
