@@ -31,7 +31,7 @@ class Thresholds(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
-    probe_at_least: float = -0.2
+    probe_at_least: float = -0.4
     probe_if_doubtful: float = 0.5
     """For a question that names something the paper does not have, such as a benchmark, or that
     asks for several papers while none stands out."""

@@ -104,7 +104,13 @@ def clear(settings: "Settings") -> None:
 @configured(*ENGINE)
 def evaluate(
     settings: "Settings",
-    questions: Annotated[str, typer.Argument(metavar="QUESTIONS", help="A .jsonl file.")],
+    questions: Annotated[
+        str | None, typer.Argument(metavar="QUESTIONS", help="A .jsonl file.")
+    ] = None,
+    retrieval: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(metavar="QUERIES QRELS", help="Measure the search alone."),
+    ] = None,
     output: Annotated[
         Path, typer.Option("-o", "--output", metavar="FOLDER", help="Where the answers go.")
     ] = Path("evaluation"),
@@ -120,13 +126,25 @@ def evaluate(
     `any_of`, a list of such lists), `facts` (groups of strings, one of each must occur) and
     `history`. The answers, and why each counts as right or wrong, go into FOLDER.
 
+    --retrieval takes queries and judgements in the layout of BEIR instead (JSON Lines with `_id`
+    and `text`; tab-separated query-id, corpus-id, score) and measures how well and how fast the
+    search of the index finds the judged papers, without a language model.
+
     Examples:
       assistant eval dev_questions.jsonl -o report
       assistant eval dev_questions.jsonl -o report --baseline plain
+      assistant eval --retrieval queries.jsonl qrels.tsv
     """
     from assistant.batch import run_batch
     from assistant.plain import open_plain
 
+    if retrieval is not None:
+        if questions is not None:
+            raise typer.BadParameter("give QUESTIONS or --retrieval, not both")
+        _measure_retrieval(settings, *retrieval)
+        return
+    if questions is None:
+        raise typer.BadParameter("give QUESTIONS, or --retrieval QUERIES QRELS")
     if baseline not in (None, "plain"):
         raise typer.BadParameter("the one baseline is: plain")
     terminal = console.terminal()
@@ -144,6 +162,27 @@ def evaluate(
                 run_batch(plain, questions, columns["plain"], resume=resume, force=force)
     verdicts = {name: _verdicts(path) for name, path in columns.items()}
     _show_measures(verdicts, output, f"Answers to {Path(questions).name}")
+
+
+def _measure_retrieval(settings: "Settings", queries: Path, qrels: Path) -> None:
+    from assistant.retrieval import measure, read_judged
+
+    judged = read_judged(queries, qrels)
+    terminal = console.terminal()
+    with console.open_store(settings) as store:
+        wanted = {
+            key for grades in judged.grades.values() for key, grade in grades.items() if grade
+        }
+        if missing := wanted - store.known(wanted):
+            terminal.note(f"{len(missing)} of {len(wanted)} relevant papers are not in the index")
+        with terminal.counting("searching", len(judged.queries), "queries") as progress:
+            report = measure(store, judged, progress=progress)
+    rows = [(name, f"{value:.4f}") for name, value in report.values.items()]
+    rows += [
+        ("query, median", f"{1000 * report.median_seconds:.1f} ms"),
+        ("query, p95", f"{1000 * report.p95_seconds:.1f} ms"),
+    ]
+    terminal.table((f"{report.queries} queries", "mean"), rows)
 
 
 @configured(*ENGINE)

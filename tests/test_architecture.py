@@ -19,6 +19,7 @@ HEAVY = (
     "chromadb",
     "gradio",
     "huggingface_hub",
+    "ir_measures",
     "langchain_text_splitters",
     "llama_cpp",
     "matplotlib",

@@ -172,6 +172,10 @@ class Store:
             raise self._not_found(paper_id)
         return found[paper_id].paper
 
+    def known(self, ids: Iterable[str]) -> set[str]:
+        """Return those of the ids that the index has a paper for."""
+        return set(self._records.fingerprints(list(ids)))
+
     def _not_found(self, paper_id: str) -> PaperNotFoundError:
         ids = self._records.ids()
         wanted = paper_id.lower()
