@@ -87,6 +87,9 @@ def search(
         str | None, typer.Argument(metavar="QUERY", help="- or nothing: standard input.")
     ] = None,
     top_k: Annotated[int, typer.Option("-k", "--top-k", min=1, max=1000, metavar="N")] = 8,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say why each paper is where it is.")
+    ] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Find the papers closest to a query, without a model.
@@ -94,16 +97,20 @@ def search(
     Examples:
       assistant search "chest x-ray pretraining"
       assistant search "face editing" -k 3 --json
+      assistant search "face editing" --explain
     """
     text = console.question_text(query, "search")
     with console.open_store(settings) as store:
         passages = store.search(text, top_k=top_k)
+        words = [store.words_shared(text, each.paper) if explain else () for each in passages]
     if as_json:
         console.print_json([console.fields_of(passage) for passage in passages])
         return
     terminal = console.terminal()
-    for passage in passages:
+    for passage, shared in zip(passages, words, strict=True):
         terminal.show_passage(passage)
+        if explain:
+            terminal.show_reasons(passage, shared)
     if not passages:
         terminal.note("nothing found")
 

@@ -261,6 +261,22 @@ class Terminal:
         self.say(f"   {plain_line(passage.paper.id)}{similarity}", style="dim")
         self.say(f"   {plain_line(passage.chunk.text)}")
 
+    def show_reasons(self, passage: Passage, words: Sequence[str]) -> None:
+        """Why a paper is where it is."""
+        if passage.lexical_rank is None:
+            by_words = "not among the best by words"
+        else:
+            named = plain_line(", ".join(words))
+            by_words = f"words: rank {passage.lexical_rank}, BM25 {passage.bm25:.1f} ({named})"
+        if passage.dense_rank is None:
+            by_meaning = "not among the best by meaning"
+        else:
+            span = f"characters {passage.chunk.start} to {passage.chunk.end}"
+            by_meaning = (
+                f"meaning: rank {passage.dense_rank}, cosine {passage.similarity:.2f} ({span})"
+            )
+        self.say(f"   {by_words}; {by_meaning}; together {passage.score:.2f}", style="dim")
+
     def show_finding(self, level: str, topic: str, message: str, hint: str | None) -> None:
         """One finding of the doctor."""
         style = {"ok": "green", "warning": "yellow", "problem": "bold red"}.get(level, "")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import logging
+import re
 import threading
 import time
 from collections import Counter
@@ -215,7 +216,7 @@ class Store:
         by_meaning = self._nearest(self._embedder.embed([text])[0])
         ranking = [(hit.paper_id, hit.similarity) for hit in by_meaning.values()]
         fused = fuse([by_words, ranking])
-        passages = self._passages(text, fused, by_meaning, top_k)
+        passages = self._passages(text, fused, by_words, by_meaning, top_k)
         seconds = time.perf_counter() - started
         logger.info("retrieved %d of %d candidates in %.3f s", len(passages), len(fused), seconds)
         return passages
@@ -233,12 +234,15 @@ class Store:
         self,
         query: str,
         fused: Sequence[tuple[str, float]],
+        by_words: Sequence[tuple[str, float]],
         by_meaning: dict[str, ChunkHit],
         top_k: int,
     ) -> tuple[Passage, ...]:
         # A paper without a record is being written or removed by another process just now.
         records = self._records.get([key for key, _ in fused[: 2 * top_k + 16]])
         known = ((key, score) for key, score in fused if key in records)
+        lexical = {key: (rank, bm25) for rank, (key, bm25) in enumerate(by_words, start=1)}
+        dense_ranks = {key: rank for rank, key in enumerate(by_meaning, start=1)}
         passages = []
         for rank, (key, score) in enumerate(islice(known, top_k), start=1):
             hit = by_meaning.get(key)
@@ -248,7 +252,13 @@ class Store:
             else:
                 chunk = self._chunk_by_words(query, chunks)
             similarity = None if hit is None else hit.similarity
-            passages.append(Passage(records[key].paper, chunk, rank, score, similarity))
+            lexical_rank, bm25 = lexical.get(key, (None, None))
+            passages.append(
+                Passage(
+                    records[key].paper, chunk, rank, score, similarity, bm25,
+                    dense_ranks.get(key), lexical_rank,
+                )
+            )  # fmt: skip
         return tuple(passages)
 
     def _chunk_by_words(self, query: str, chunks: Sequence[Chunk]) -> Chunk:
@@ -256,6 +266,13 @@ class Store:
         terms = self._open_lexical().terms
         wanted = set(terms(query))
         return max(chunks, key=lambda chunk: len(wanted.intersection(terms(chunk.text))))
+
+    def words_shared(self, query: str, paper: Paper) -> tuple[str, ...]:
+        """Return the words of a query, as they stand there, that a paper holds in some form."""
+        terms = self._open_lexical().terms
+        held = set(terms(f"{paper.title}\n{paper.abstract}"))
+        words = dict.fromkeys(re.findall(r"[^\W_]+", query[:_MAX_QUERY_CHARS]))
+        return tuple(word for word in words if held.intersection(terms(word)))
 
     def document_frequency(self, words: Iterable[str]) -> dict[str, int]:
         """Count the papers that hold each word, whatever its spelling, case or form.

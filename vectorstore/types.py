@@ -61,6 +61,12 @@ class Passage:
     """Fused, unitless; orders one result and says nothing about absolute relevance."""
     similarity: float | None
     """Cosine of question and chunk in [-1, 1]; None if only the lexical index found the paper."""
+    bm25: float | None = None
+    """Lexical score of the whole paper, from 0 on; None if only the dense index found the paper."""
+    dense_rank: int | None = None
+    """Place among the papers by similarity, from 1."""
+    lexical_rank: int | None = None
+    """Place among the papers by BM25, from 1."""
 
 
 @dataclass(frozen=True, slots=True)

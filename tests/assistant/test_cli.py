@@ -580,6 +580,11 @@ def test_papers_are_found_listed_shown_and_removed(library: Path) -> None:
     found = json.loads(runner.invoke(cli.app, ["search", "finch", "-k", "1", "--json"]).stdout)
     assert [passage["paper"]["title"] for passage in found] == ["Finch birds"]
     assert "1. Finch birds" in runner.invoke(cli.app, ["search"], input="finch").stdout
+    explained = runner.invoke(cli.app, ["search", "Which finches?", "--explain"]).stdout
+    assert "words: rank 1" in explained
+    assert "(finches)" in explained
+    assert "not among the best by words" in explained  # the larches
+    assert "meaning: rank 2" in explained
     lines = runner.invoke(cli.app, ["papers", "list"]).stdout.splitlines()
     ids = {line.split("\t")[2]: line.split("\t")[0] for line in lines}
     assert set(ids) == {"Larch trees", "Finch birds"}

@@ -201,6 +201,24 @@ def test_a_paper_found_by_words_alone_has_no_similarity_and_the_chunk_with_the_w
     assert "needle" in found.chunk.text
 
 
+def test_a_passage_says_what_each_index_makes_of_it(store: Store) -> None:
+    query = "Subject7 and the model of Subject8"
+    passages = store.search(query, top_k=30)
+    lexical = dict(store._open_lexical().search(query, 100))
+    assert lexical
+    assert {p.paper.id: p.bm25 for p in passages if p.bm25 is not None} == lexical
+    by_words = [(p.lexical_rank, p.bm25) for p in passages if p.lexical_rank and p.bm25]
+    by_meaning = [(p.dense_rank, p.similarity) for p in passages if p.dense_rank and p.similarity]
+    for ranked in (sorted(by_words), sorted(by_meaning)):
+        assert [rank for rank, _ in ranked] == list(range(1, len(ranked) + 1))
+        assert [score for _, score in ranked] == sorted((s for _, s in ranked), reverse=True)
+    first = passages[0]
+    assert "Subject7" in store.words_shared(query, first.paper) or "Subject8" in (
+        store.words_shared(query, first.paper)
+    )
+    assert store.words_shared("xyzzy ???", first.paper) == ()
+
+
 @pytest.mark.parametrize("query", ["", "  ", "\n\t"])
 def test_a_blank_query_is_a_wrong_call(store: Store, query: str) -> None:
     with pytest.raises(ValueError, match="blank"):
