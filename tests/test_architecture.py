@@ -16,7 +16,9 @@ PACKAGES = ("vectorstore", "assistant")
 MODULES = [path for package in PACKAGES for path in sorted((ROOT / package).glob("*.py"))]
 
 HEAVY = (
+    "Bio",
     "chromadb",
+    "defusedxml",
     "gradio",
     "huggingface_hub",
     "langchain_text_splitters",
@@ -24,6 +26,9 @@ HEAVY = (
     "matplotlib",
     "onnx",
     "onnxruntime",
+    "pyarrow",
+    "pybtex",
+    "rispy",
     "safetensors",
     "sklearn",
     "tantivy",

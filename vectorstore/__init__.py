@@ -3,6 +3,7 @@
 from vectorstore.chunking import CHUNKING_VERSION, chunk_paper
 from vectorstore.embedding import MiniLMEmbedder
 from vectorstore.errors import (
+    DuplicatePaperError,
     EmbeddingError,
     IndexDamagedError,
     IndexLockedError,
@@ -20,6 +21,7 @@ from vectorstore.types import Chunk, Embedder, IngestReport, Paper, Passage
 __all__ = [
     "CHUNKING_VERSION",
     "Chunk",
+    "DuplicatePaperError",
     "Embedder",
     "EmbeddingError",
     "IndexDamagedError",
