@@ -120,6 +120,7 @@ def _bibtex_authors(text: str) -> list[str]:
     return [name for name in names if name.lower() != "others"]
 
 
+_LATEX = re.compile(r"[\\{}~]|--|``|''")
 _MATH = re.compile(r"((?<!\\)\$(?:[^$\\]|\\.)*\$)")
 _SPECIAL = re.compile(r"\\([{}$_#&%])|[{}]")
 _COMMAND = re.compile(r"\\[A-Za-z]+\*?\s*(?=\{)|\{\\(?:em|it|bf|sc|tt|rm)\s+")
@@ -140,6 +141,9 @@ def decode_latex(text: str) -> str:
 
 
 def _decode_prose(text: str) -> str:
+    if not _LATEX.search(text):
+        # Most of a library; the codec takes a millisecond for an abstract.
+        return text
     # A percent sign would begin a comment; in a field it hardly ever does.
     escaped = re.sub(r"(?<!\\)%", r"\\%", text)
     plain: str = codecs.decode(escaped, "ulatex")  # type: ignore[call-overload]

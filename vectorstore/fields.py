@@ -54,6 +54,7 @@ def paper_of(fields: Mapping[str, Any], chosen: Mapping[str, str]) -> Paper:
             raise FieldError(f"the {name} is empty", f"fill in the {name}, or remove the record")
     identifier = _identifier(known.get("id"))
     links = find_links(abstract)
+    address = _address(known, identifier, metadata)
     web = {name: _web_address(known, name, metadata) for name in ("url", "code_url", "video_url")}
     return Paper(
         id=identifier or slug(title),
@@ -61,7 +62,7 @@ def paper_of(fields: Mapping[str, Any], chosen: Mapping[str, str]) -> Paper:
         abstract=abstract,
         authors=_authors(known.get("authors"), cited=_is_renamed(chosen, "authors")),
         year=_year(known.get("year"), dated=_is_renamed(chosen, "year")),
-        url=web["url"] or _address(known, identifier, metadata),
+        url=web["url"] or address,
         venue=_text(known, "venue").strip() or None,
         code_url=web["code_url"] or links.code_url,
         video_url=web["video_url"] or links.video_url,
