@@ -73,9 +73,10 @@ def ingest(
     Papers that are there already and have not changed cost nothing. A bad record is reported
     with file, line and reason; the good ones are taken, and the exit code is 3.
 
-    Records are of one paper if they have the same DOI, or the same arXiv id whatever the version,
-    or the same title, first author and year. The one that is read first is kept; the others are
-    reported as duplicates, which are no failures. Put the file with the newest versions first.
+    Records of one run are of one paper if they have the same DOI, or the same arXiv id whatever
+    the version, or the same title, first author and year. The one that is read first is kept; the
+    others are reported as duplicates, which are no failures. Put the file with the newest versions
+    first.
 
     Examples:
       assistant ingest papers.jsonl more/

@@ -122,7 +122,10 @@ def _bibtex_authors(text: str) -> list[str]:
 
 _LATEX = re.compile(r"[\\{}~]|--|``|''")
 _MATH = re.compile(r"((?<!\\)\$(?:[^$\\]|\\.)*\$)")
-_SPECIAL = re.compile(r"\\([{}$_#&%])|[{}]")
+_SIGN = re.compile(r"\\[{}$_#&%]|%")
+# Characters that no text has stand for the signs while commands and braces are taken away.
+_PRIVATE = 0xE000
+_SIGNS = {_PRIVATE + ord(sign): sign for sign in "{}$_#&%"}
 _COMMAND = re.compile(r"\\[A-Za-z]+\*?\s*(?=\{)|\{\\(?:em|it|bf|sc|tt|rm)\s+")
 
 
@@ -144,10 +147,10 @@ def _decode_prose(text: str) -> str:
     if not _LATEX.search(text):
         # Most of a library; the codec takes a millisecond for an abstract.
         return text
-    # A percent sign would begin a comment; in a field it hardly ever does.
-    escaped = re.sub(r"(?<!\\)%", r"\\%", text)
-    plain: str = codecs.decode(escaped, "ulatex")  # type: ignore[call-overload]
-    plain = _SPECIAL.sub(r"\1", _COMMAND.sub("", plain))
+    # An escaped sign stands for itself, and so does a percent sign, which would begin a comment.
+    kept = _SIGN.sub(lambda sign: chr(_PRIVATE + ord(sign.group()[-1])), text)
+    plain: str = codecs.decode(kept, "ulatex")  # type: ignore[call-overload]
+    plain = re.sub("[{}]", "", _COMMAND.sub("", plain)).translate(_SIGNS)
     # The codec drops what a formula is set off with.
     before, after = (" " if part.isspace() else "" for part in (text[:1], text[-1:]))
     return f"{before}{plain.strip()}{after}"

@@ -71,7 +71,8 @@ FORMATS: Mapping[str, Format] = {
 
 _BINARY_MARKS = {b"PAR1": _PARQUET, b"ARROW1": _ARROW, b"\xff\xff\xff\xff": _ARROW}
 _TEXT_MARKS = (
-    (re.compile(r"@\s*[A-Za-z]+\s*[{(]"), _BIBTEX),
+    # JabRef begins with comments.
+    (re.compile(r"(?:%.*\s+)*@\s*[A-Za-z]+\s*[{(]"), _BIBTEX),
     (re.compile(r"TY  -"), _RIS),
     (re.compile(r"PMID- "), _MEDLINE),
 )

@@ -1,9 +1,9 @@
 """Which papers are the same: the policy, and the memory of what was read.
 
-Two records are of one paper if they have the same DOI, or the same arXiv id whatever the version,
-or the same title, first author and year. The one that is read first is kept, and the other is
-reported. So it is with versions too: records come as a stream, and a paper that is indexed already
-cannot be taken back for a later version; put the file with the newest versions first.
+Two records of one ingest are of one paper if they have the same DOI, or the same arXiv id whatever
+the version, or the same title, first author and year. The one that is read first is kept, and the
+other is reported. So it is with versions too: records come as a stream, and a paper that is indexed
+already cannot be taken back for a later version; put the file with the newest versions first.
 """
 
 from __future__ import annotations

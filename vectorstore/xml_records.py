@@ -110,16 +110,17 @@ def _own_id(text: str) -> str | None:
 
 def _atom(entry: Element) -> _Fields:
     address = _text(entry, "id")
+    arxiv_id = find_arxiv_id(address)
     links = {link.get("rel", "alternate"): link.get("href") for link in _all(entry, "link")}
     return {
         "id": _own_id(address),
-        "arxiv_id": find_arxiv_id(address),
+        "arxiv_id": arxiv_id,
         "title": _text(entry, "title"),
         "abstract": _wrapped(entry, "summary"),
         "authors": _texts(entry, "author", "name"),
         "published": _text(entry, "published") or _text(entry, "updated"),
         "updated": _text(entry, "updated"),
-        "url": address if address.startswith("http") else links.get("alternate"),
+        "url": None if arxiv_id else links.get("alternate"),
         "venue": _text(entry, "journal_ref"),
         "doi": _text(entry, "doi"),
         "comment": _text(entry, "comment"),
@@ -168,7 +169,9 @@ def _oai_dublin_core(form: Element) -> _Fields:
         "id": _own_id(arxiv_id or ""),
         "arxiv_id": arxiv_id,
         "doi": next(filter(None, map(find_doi, identifiers)), None),
-        "url": next((each for each in identifiers if each.startswith("http")), None),
+        "url": next((each for each in identifiers if each.startswith("http")), None)
+        if arxiv_id is None
+        else None,
         "title": _text(form, "title"),
         "abstract": _wrapped(form, "description"),
         "authors": [display_name(name) for name in _texts(form, "creator")],

@@ -63,7 +63,7 @@ def test_bibtex_of_zotero(tmp_path: Path) -> None:
     assert first.abstract == TRANSFORMER
     assert first.authors == ("Ashish Vaswani", "Noam Shazeer", "Łukasz Kaiser")
     assert (first.year, first.venue, first.url) == (2017, NIPS, ADDRESS)
-    assert second.title.startswith("10% of Müller's Co$_{2}$")
+    assert second.title == r"10% of Müller's Co$_{2}$ \& Études"
     assert second.abstract == (
         "We improve by 10% over Müller & co., at a cost of $5. "
         "Code: https://github.com/mueller/etudes."
@@ -112,6 +112,7 @@ def test_a_damaged_entry_spoils_no_other(tmp_path: Path, bad: str) -> None:
         (r"Erd\H{o}s, Mu\~noz, na\"ive, {\O}re, Stra\ss e", "Erdős, Muñoz, naïve, Øre, Straße"),
         (r"a 5% gain over {GPT}-3 --- ``so''", "a 5% gain over GPT-3 — “so”"),
         (r"the $O(n^{2})$ of \emph{x\_1} costs \$5", "the $O(n^{2})$ of x_1 costs $5"),
+        (r"a {\textbackslash}\{set\} of 50\%", r"a \{set} of 50%"),
         (r"unbalanced { stays", "unbalanced  stays"),
         (r"x < y & z # 1", "x < y & z # 1"),
     ],
@@ -179,7 +180,7 @@ def test_atom_of_the_arxiv_api(tmp_path: Path) -> None:
         "networks.\n\nWe propose the Transformer & more.",
         authors=("Ashish Vaswani", "Noam Shazeer"),
         year=2017,
-        url="http://arxiv.org/abs/1706.03762v7",
+        url="https://arxiv.org/abs/1706.03762v7",
         metadata={
             "published": "2017-06-12T17:57:34Z",
             "updated": "2023-08-02T00:41:18Z",
@@ -462,6 +463,11 @@ def test_every_format_is_told_by_its_beginning_from_a_pipe(
     pipe = io.BufferedReader(Pipe(PACKINGS[packing](content)))
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=pipe))
     assert list(read_papers(["-"])) == named
+
+
+def test_a_bibliography_may_begin_with_comments(tmp_path: Path) -> None:
+    text = f"% Encoding: UTF-8\n\n% two\n{samples.ARXIV_BIBTEX}"
+    assert [paper.id for paper in papers_of(tmp_path, "odd", text)] == ["vaswani2023attention"]
 
 
 def test_packed_files_of_a_folder_are_read(tmp_path: Path) -> None:
