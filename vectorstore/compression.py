@@ -10,15 +10,12 @@ import io
 import math
 import sys
 import zlib
-from typing import TYPE_CHECKING, BinaryIO
+from typing import Any, BinaryIO
 
 if sys.version_info >= (3, 14):
     from compression.zstd import ZstdError, ZstdFile
 else:
     from backports.zstd import ZstdError, ZstdFile
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
 
 SUFFIXES = (".gz", ".zst")
 MAX_RECORD_BYTES = 256 * 1024 * 1024
@@ -88,7 +85,7 @@ class RecordStream(io.RawIOBase):
         """Tell that this can be read."""
         return True
 
-    def readinto(self, buffer: WriteableBuffer, /) -> int:
+    def readinto(self, buffer: Any, /) -> int:
         """Read as ``io.RawIOBase`` does.
 
         Raises:
