@@ -95,8 +95,6 @@ def _bibtex_fields(kind: str, key: str | None, parts: list[tuple[str, list[str]]
     if "year" in raw:
         # Not always a number: {2020a}, {in press}.
         fields["published"] = fields.pop("year")
-    if raw.get("archiveprefix", raw.get("eprinttype", "arxiv")).lower() != "arxiv":
-        fields.pop("eprint", None)
     return fields
 
 
@@ -199,13 +197,13 @@ def parse_ris(lines: Iterable[str], path: str) -> Parsed:
 def _ris_fields(record: dict[str, Any]) -> _Fields:
     fields: dict[str, Any] = {}
     for field, names in _RIS_FIELDS.items():
-        found = [record.pop(name) for name in names if name in record]
-        if found:
-            fields[field] = found[0]
+        name = next((name for name in names if name in record), None)
+        if name is not None:
+            fields[field] = record.pop(name)
     authors = [name for tag in _RIS_AUTHORS for name in record.pop(tag, [])]
     fields["authors"] = [display_name(name) for name in authors]
-    if urls := record.pop("urls", []):
-        fields["url"] = urls[0]
+    # The first is where the paper is; the others are kept as they are.
+    fields["url"] = next(iter(record.get("urls", [])), None)
     return {**record, **fields}
 
 

@@ -465,6 +465,13 @@ def test_every_format_is_told_by_its_beginning_from_a_pipe(
     assert list(read_papers(["-"])) == named
 
 
+@pytest.mark.parametrize("name", [name for name, text in SAMPLES.items() if isinstance(text, str)])
+def test_lines_may_end_as_on_windows(tmp_path: Path, name: str) -> None:
+    content = as_bytes(SAMPLES[name])
+    there = papers_of(tmp_path, name, content)
+    assert papers_of(tmp_path, f"crlf{name}", content.replace(b"\n", b"\r\n")) == there
+
+
 def test_a_bibliography_may_begin_with_comments(tmp_path: Path) -> None:
     text = f"% Encoding: UTF-8\n\n% two\n{samples.ARXIV_BIBTEX}"
     assert [paper.id for paper in papers_of(tmp_path, "odd", text)] == ["vaswani2023attention"]
