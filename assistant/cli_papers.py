@@ -1,8 +1,9 @@
 """Commands on papers and the index: ingest, search, and `assistant papers`."""
 
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
@@ -11,9 +12,10 @@ from assistant.options import STORE, JsonFlag, configured
 
 # No `from __future__ import annotations`: the options below are made of these annotations.
 if TYPE_CHECKING:
+    from assistant.intake import Intake
     from assistant.settings import Settings
     from assistant.terminal import Terminal
-    from vectorstore import Paper, PaperFormatError
+    from vectorstore import Difference, IngestReport, Paper
 
 
 papers_app = typer.Typer(
@@ -31,52 +33,92 @@ def ingest(
         typer.Argument(metavar="SOURCES", help="Files or folders; - is standard input."),
     ] = None,
     seeds: Annotated[bool, typer.Option("--seeds", help="Take the bundled papers too.")] = False,
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map", metavar="FIELD=COLUMN", help="Which column holds a field; may be repeated."
+        ),
+    ] = None,
     prune: Annotated[
         bool, typer.Option("--prune", help="Remove the papers that are not in SOURCES.")
     ] = False,
     rebuild: Annotated[
         bool, typer.Option("--rebuild", help="Throw the index away first, and build it anew.")
     ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")
+    ] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option("--report", metavar="FILE", help="Write all failures and duplicates there."),
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Take papers into the index.
 
-    SOURCES are JSON Lines, CSV, page dumps, or folders of such files.
+    SOURCES are files, or folders of them, as they are or packed (.gz, .zst). Formats:
+
+      .jsonl .ndjson .json   JSON, also CSL-JSON and the arXiv snapshot
+      .csv .tsv              with a header; also Zotero's export
+      .parquet .arrow        also .feather; datasets of the Hugging Face Hub
+      .bib .bibtex           BibTeX
+      .ris                   RIS
+      .nbib .medline         PubMed's text format
+      .xml                   arXiv API, OAI-PMH, PubMed
+      .txt                   page dumps of Hugging Face Papers, or PubMed's text format
+
+    A file of another name, and standard input, is told by its beginning. Columns are found by their
+    usual names; what was guessed is shown, and --map changes it.
 
     Papers that are there already and have not changed cost nothing. A bad record is reported
     with file, line and reason; the good ones are taken, and the exit code is 3.
 
+    Records of one run are of one paper if they have the same DOI, or the same arXiv id whatever
+    the version, or the same title, first author and year. The one that is read first is kept; the
+    others are reported as duplicates, which are no failures. Put the file with the newest versions
+    first.
+
     Examples:
       assistant ingest papers.jsonl more/
       assistant ingest --seeds
-      zcat papers.jsonl.gz | assistant ingest -
+      assistant ingest library.bib pubmed.nbib.gz --dry-run
+      assistant ingest papers.csv --map abstract=summary --map year=date
+      zcat export.ris.gz | assistant ingest -
       assistant ingest papers.jsonl --prune
     """
-    from vectorstore.store import Store
+    from contextlib import ExitStack
+
+    from assistant.intake import Intake
 
     terminal = console.terminal()
     paths = _paper_sources(sources or [], seeds)
-    papers, failures = _read_papers(paths, terminal)
-    if prune and failures:
+    with ExitStack() as stack:
+        file = stack.enter_context(_open_report(report, paths)) if report else None
+        intake = Intake(paths, _columns(columns or []), terminal, report=file, keep=as_json)
+        done: Difference | IngestReport
+        if dry_run:
+            done = _compare(settings, intake.papers(), terminal, rebuild=rebuild)
+        else:
+            done = _ingest(settings, intake, terminal, prune=prune, rebuild=rebuild)
+    intake.say_what_was_left_out()
+    if prune and intake.failed:
         # Their papers would count as gone.
         terminal.note(
-            f"nothing is removed, since {console.counted(len(failures), 'record')} failed"
+            f"nothing is removed, since {console.counted(intake.failed, 'record')} failed"
         )
-    with (
-        Store.create(settings.index, console.open_embedder(settings), rebuild=rebuild) as store,
-        terminal.counting("ingesting", len(papers), "papers") as progress,
-    ):
-        report = store.ingest(papers, prune=prune and not failures, progress=progress)
     if as_json:
-        errors = [{"path": f.path, "line": f.line, "reason": f.reason} for f in failures]
-        console.print_json({**console.fields_of(report), "failed": errors})
+        errors = [
+            {"path": each.path, "line": each.line, "record": each.record, "reason": each.reason}
+            for each in intake.errors
+        ]
+        counts = {"duplicates": intake.duplicates, "failed": errors}
+        console.print_json({**console.fields_of(done), **counts})
     else:
-        terminal.say(
-            f"+{report.added} added  ~{report.updated} updated  ={report.unchanged} unchanged  "
-            f"-{report.removed} removed  ({report.chunks} chunks, {report.seconds:.1f} s)"
-        )
-    if failures:
-        terminal.note(f"{console.counted(len(failures), 'record')} failed", style="red")
+        terminal.say(_summary(done, prune=prune and not intake.failed))
+    if intake.duplicates:
+        terminal.note(console.counted(intake.duplicates, "duplicate"))
+    if intake.failed:
+        terminal.note(f"{console.counted(intake.failed, 'record')} failed", style="red")
         raise typer.Exit(console.EXIT_PARTLY)
 
 
@@ -184,30 +226,70 @@ def _paper_sources(sources: Sequence[str], seeds: bool) -> list[str]:
     return [console.STANDARD_INPUT]
 
 
-def _read_papers(
-    sources: Sequence[str], terminal: "Terminal"
-) -> tuple[list["Paper"], list["PaperFormatError"]]:
-    from vectorstore import PaperFormatError
-    from vectorstore.papers import read_papers
+def _columns(pairs: Sequence[str]) -> dict[str, str]:
+    """Read FIELD=COLUMN as given on the command line."""
+    from vectorstore.columns import FIELDS
 
-    papers: list[Paper] = []
-    failures: list[PaperFormatError] = []
-    for record in read_papers(sources):
-        if isinstance(record, PaperFormatError):
-            failures.append(record)
-            terminal.complain(str(record), record.hint)
-        else:
-            papers.append(record)
-    if not papers:
-        # Nothing is taken, and nothing pruned: an empty collection is never what was meant.
-        raise (
-            failures[-1]
-            if failures
-            else PaperFormatError(
-                "holds no paper",
-                path=", ".join(sources),
-                line=None,
-                hint="assistant ingest --help shows what can be read",
+    columns: dict[str, str] = {}
+    for pair in pairs:
+        field, equals, column = (part.strip() for part in pair.partition("="))
+        if field not in FIELDS or not equals or not column:
+            raise typer.BadParameter(
+                f"{pair!r} is not FIELD=COLUMN; the fields are {', '.join(FIELDS)}",
+                param_hint="--map",
             )
-        )
-    return papers, failures
+        columns[field] = column
+    return columns
+
+
+def _open_report(path: Path, sources: Sequence[str]) -> TextIO:
+    target = path.resolve()
+    for source in sources:
+        if source != console.STANDARD_INPUT and target.is_relative_to(Path(source).resolve()):
+            raise typer.BadParameter(
+                f"{path} is in {source} and would be read as papers; choose another place",
+                param_hint="--report",
+            )
+    try:
+        return path.open("w", encoding="utf-8")
+    except OSError as error:
+        raise typer.BadParameter(
+            f"{path} cannot be written ({(error.strerror or str(error)).lower()})",
+            param_hint="--report",
+        ) from error
+
+
+def _ingest(
+    settings: "Settings", intake: "Intake", terminal: "Terminal", *, prune: bool, rebuild: bool
+) -> "IngestReport":
+    from vectorstore.store import Store
+
+    # Before the index is touched: without a single paper nothing is to happen to it.
+    papers = intake.papers()
+    with (
+        Store.create(settings.index, console.open_embedder(settings), rebuild=rebuild) as store,
+        terminal.counting("ingesting", None, "papers") as progress,
+    ):
+        return store.ingest(papers, prune=lambda: prune and not intake.failed, progress=progress)
+
+
+def _compare(
+    settings: "Settings", papers: Iterable["Paper"], terminal: "Terminal", *, rebuild: bool
+) -> "Difference":
+    from vectorstore import Difference
+    from vectorstore.store import Store
+
+    with terminal.stage("comparing"):
+        if rebuild:
+            return Difference(sum(1 for _ in papers), 0, 0, 0)
+        return Store.difference(settings.index, papers)
+
+
+def _summary(done: "IngestReport | Difference", *, prune: bool) -> str:
+    from vectorstore import IngestReport
+
+    counts = f"+{done.added} added  ~{done.updated} updated  ={done.unchanged} unchanged"
+    removed = f"-{done.removed} removed"
+    if isinstance(done, IngestReport):
+        return f"{counts}  {removed}  ({done.chunks} chunks, {done.seconds:.1f} s)"
+    return f"{counts}  {removed if prune else f'(-{done.removed} with --prune)'}"

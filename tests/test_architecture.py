@@ -16,7 +16,9 @@ PACKAGES = ("vectorstore", "assistant")
 MODULES = [path for package in PACKAGES for path in sorted((ROOT / package).glob("*.py"))]
 
 HEAVY = (
+    "Bio",
     "chromadb",
+    "defusedxml",
     "gradio",
     "huggingface_hub",
     "ir_measures",
@@ -25,6 +27,9 @@ HEAVY = (
     "matplotlib",
     "onnx",
     "onnxruntime",
+    "pyarrow",
+    "pybtex",
+    "rispy",
     "safetensors",
     "sklearn",
     "tantivy",

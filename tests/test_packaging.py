@@ -179,4 +179,5 @@ def _foreign_imports(path: Path) -> set[str]:
             names |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             names.add((node.module or "").partition(".")[0])
-    return names - set(sys.stdlib_module_names) - {"assistant", "vectorstore"}
+    # compression: in the standard library since Python 3.14.
+    return names - set(sys.stdlib_module_names) - {"assistant", "vectorstore", "compression"}

@@ -3,6 +3,7 @@
 from vectorstore.chunking import CHUNKING_VERSION, chunk_paper
 from vectorstore.embedding import MiniLMEmbedder
 from vectorstore.errors import (
+    DuplicatePaperError,
     EmbeddingError,
     IndexDamagedError,
     IndexLockedError,
@@ -15,11 +16,13 @@ from vectorstore.errors import (
 from vectorstore.normalize import normalize
 from vectorstore.papers import read_papers
 from vectorstore.store import Store
-from vectorstore.types import Chunk, Embedder, IngestReport, Paper, Passage
+from vectorstore.types import Chunk, Difference, Embedder, IngestReport, Paper, Passage
 
 __all__ = [
     "CHUNKING_VERSION",
     "Chunk",
+    "Difference",
+    "DuplicatePaperError",
     "Embedder",
     "EmbeddingError",
     "IndexDamagedError",

@@ -2,6 +2,7 @@
 
 StoreError
 ├─ PaperFormatError    (path, line)      a record or file that cannot be read
+│  └─ DuplicatePaperError (first)        a record of a paper that was read before
 ├─ IndexMissingError   (path)            no index there
 ├─ IndexMismatchError  (path)            built with other settings or another version
 ├─ IndexDamagedError   (path)            half-written or foreign
@@ -28,10 +29,35 @@ class StoreError(Exception):
 class PaperFormatError(StoreError):
     """A record or a file of papers cannot be read."""
 
-    def __init__(self, message: str, *, path: str, line: int | None, hint: str) -> None:
-        where = path if line is None else f"{path}:{line}"
-        super().__init__(f"{where}: {message}", hint=hint)
-        self.path, self.line, self.reason = path, line, message
+    def __init__(
+        self, message: str, *, path: str, line: int | None, hint: str, record: int | None = None
+    ) -> None:
+        super().__init__(f"{place(path, line, record)}: {message}", hint=hint)
+        self.path, self.line, self.record, self.reason = path, line, record, message
+
+
+class DuplicatePaperError(PaperFormatError):
+    """A record is of a paper that was read before, which is kept; nothing is wrong with it."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        path: str,
+        line: int | None,
+        hint: str,
+        first: str,
+        record: int | None = None,
+    ) -> None:
+        super().__init__(message, path=path, line=line, hint=hint, record=record)
+        self.first = first
+
+
+def place(path: str, line: int | None, record: int | None = None) -> str:
+    """Return where something is, in words: by line, or by record where there are no lines."""
+    if line is not None:
+        return f"{path}:{line}"
+    return path if record is None else f"{path}, record {record}"
 
 
 class IndexMissingError(StoreError):

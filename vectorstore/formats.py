@@ -1,4 +1,4 @@
-"""Paper files to raw records: page dumps, JSON Lines, JSON, CSV. Pure text in, records out.
+"""Text files to raw records: page dumps, JSON Lines, JSON, CSV. Pure text in, records out.
 
 Knows the syntax of each format and the line that each record starts on; what a record must hold
 is the business of ``papers``. What cannot be parsed is yielded as an error, and parsing goes on.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -29,27 +29,22 @@ _DATE_LINE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class RawRecord:
-    """Fields as the file has them, and the line that the record starts on, from 1."""
+    """Fields as the file has them."""
 
     line: int
+    """That the record starts on, from 1; in a format without lines, the number of the record."""
     fields: Mapping[str, Any]
 
 
-Parsed = Iterator[RawRecord | PaperFormatError]
-Parser = Callable[[Iterable[str], str], Parsed]
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The columns of a file that names them once, before its records."""
+
+    line: int | None
+    names: Sequence[str]
 
 
-def sniff(head: str) -> Parser:
-    """Choose the parser of a text by its beginning.
-
-    Args:
-        head: The first line that is not blank.
-    """
-    start = head.lstrip("\ufeff \t\r\n")
-    if start.startswith(("{", "[")):
-        return parse_json
-    columns = {name.strip().strip('"').lower() for name in re.split(r"[,;\t]", start)}
-    return parse_csv if {"title", "abstract"} & columns and len(columns) > 1 else parse_page_dump
+Parsed = Iterator[RawRecord | Header | PaperFormatError]
 
 
 # --- page dump -----------------------------------------------------------------------------------
@@ -73,7 +68,7 @@ def parse_page_dump(lines: Iterable[str], path: str) -> Parsed:
     for paragraph in _paragraphs(lines):
         if _is_prose(paragraph.text):
             if title is None:
-                yield _error(path, paragraph.line, "an abstract without a title", _TITLE_HINT)
+                yield format_error(path, paragraph.line, "an abstract without a title", _TITLE_HINT)
                 continue
             in_header = False
             body.append(paragraph)
@@ -91,7 +86,7 @@ def parse_page_dump(lines: Iterable[str], path: str) -> Parsed:
         yield _no_abstract(path, title)
     if in_header:
         reason = "no title followed by an abstract was found"
-        yield _error(path, None, reason, "see the formats: assistant ingest --help")
+        yield format_error(path, None, reason, "see the formats: assistant ingest --help")
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +119,8 @@ def _dumped(title: _Paragraph, body: list[_Paragraph]) -> RawRecord:
 
 
 def _no_abstract(path: str, title: _Paragraph) -> PaperFormatError:
-    reason = f'"{_shorten(title.text)}" is not followed by an abstract'
-    return _error(path, title.line, reason, "add its abstract, or remove the line")
+    reason = f'"{shorten(title.text)}" is not followed by an abstract'
+    return format_error(path, title.line, reason, "add its abstract, or remove the line")
 
 
 # --- JSON ----------------------------------------------------------------------------------------
@@ -190,7 +185,7 @@ def _json_document(text: str, first_line: int, path: str) -> Parsed:
         counted = position
         if position >= len(text) or (in_list and text[position] == "]"):
             if in_list and position >= len(text):
-                yield _error(path, line, "the JSON list is not closed", _JSON_HINT)
+                yield format_error(path, line, "the JSON list is not closed", _JSON_HINT)
             return
         try:
             value, position = decoder.raw_decode(text, position)
@@ -206,7 +201,7 @@ _JSON_HINT = 'write one {"title": ..., "abstract": ...} per line'
 def _json_record(value: object, line: int, path: str) -> RawRecord | PaperFormatError:
     if isinstance(value, dict):
         return RawRecord(line, value)
-    return _error(path, line, "the record is not a JSON object", _JSON_HINT)
+    return format_error(path, line, "the record is not a JSON object", _JSON_HINT)
 
 
 def _not_json(path: str, line: int, error: Exception) -> PaperFormatError:
@@ -214,7 +209,7 @@ def _not_json(path: str, line: int, error: Exception) -> PaperFormatError:
         detail = f"{error.msg}, column {error.colno}"
     else:
         detail = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-    return _error(path, line, f"not valid JSON ({detail})", _JSON_HINT)
+    return format_error(path, line, f"not valid JSON ({detail})", _JSON_HINT)
 
 
 # --- CSV -----------------------------------------------------------------------------------------
@@ -249,10 +244,7 @@ def parse_csv(lines: Iterable[str], path: str) -> Parsed:
             continue
         if header is None:
             header = [name.strip() for name in row]
-            missing = {"title", "abstract"} - {name.lower() for name in header}
-            if missing:
-                yield _missing_columns(path, line, sorted(missing), header)
-                return
+            yield Header(line, header)
         elif any(value.strip() for value in row):
             yield _csv_record(header, row, line, path)
 
@@ -269,17 +261,10 @@ def _csv_record(
 ) -> RawRecord | PaperFormatError:
     if len(row) > len(header):
         reason = f"{len(row)} fields, but the header names {len(header)}"
-        return _error(path, line, reason, "put fields that hold the separator in double quotes")
+        return format_error(
+            path, line, reason, "put fields that hold the separator in double quotes"
+        )
     return RawRecord(line, dict(zip(header, row, strict=False)))
-
-
-def _missing_columns(
-    path: str, line: int, missing: list[str], header: list[str]
-) -> PaperFormatError:
-    names = " and ".join(f'"{name}"' for name in missing)
-    found = ", ".join(_shorten(name) for name in header)
-    reason = f"no column {names}; the first line has: {found}"
-    return _error(path, line, reason, 'name the columns "title" and "abstract" in the first line')
 
 
 def _csv_error(path: str, line: int, error: csv.Error) -> PaperFormatError:
@@ -289,16 +274,18 @@ def _csv_error(path: str, line: int, error: csv.Error) -> PaperFormatError:
         reason = f"a field is longer than {MAX_FIELD_CHARS:,} characters"
     else:
         reason = f"not valid CSV ({error})"
-    return _error(path, line, reason, "double every quote that is part of a quoted field")
+    return format_error(path, line, reason, "double every quote that is part of a quoted field")
 
 
 # --- errors --------------------------------------------------------------------------------------
 
 
-def _error(path: str, line: int | None, reason: str, hint: str) -> PaperFormatError:
+def format_error(path: str, line: int | None, reason: str, hint: str) -> PaperFormatError:
+    """Return the error of a text format; the line is None if it is that of the whole file."""
     return PaperFormatError(reason, path=path, line=line, hint=hint)
 
 
-def _shorten(text: str, limit: int = 60) -> str:
+def shorten(text: str, limit: int = 60) -> str:
+    """Return a text in one line, cut to be shown in an error."""
     text = " ".join(text.split())
     return text if len(text) <= limit else text[: limit - 1] + "…"

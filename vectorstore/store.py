@@ -14,6 +14,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
@@ -26,14 +27,14 @@ from numpy.typing import NDArray
 
 from vectorstore.chunking import CHUNKING_VERSION, chunk_spans, chunks_from_spans
 from vectorstore.dense import DISTANCE, ChunkHit, DenseIndex
-from vectorstore.errors import IndexDamagedError, PaperNotFoundError
+from vectorstore.errors import IndexDamagedError, IndexMissingError, PaperNotFoundError
 from vectorstore.folder import IndexFolder, ingest_hint
 from vectorstore.fusion import POOL, fuse
 from vectorstore.lexical import LexicalIndex
 from vectorstore.manifest import FORMAT_VERSION, Manifest, rebuild_hint
 from vectorstore.normalize import normalize
 from vectorstore.records import Record, Records
-from vectorstore.types import Chunk, Embedder, IngestReport, Paper, Passage
+from vectorstore.types import Chunk, Difference, Embedder, IngestReport, Paper, Passage
 
 logger = logging.getLogger(__name__)
 
@@ -332,7 +333,7 @@ class Store:
         self,
         papers: Iterable[Paper],
         *,
-        prune: bool = False,
+        prune: bool | Callable[[], bool] = False,
         progress: Callable[[int], None] | None = None,
     ) -> IngestReport:
         """Add papers and update those that changed; the same papers again cost nothing.
@@ -341,7 +342,8 @@ class Store:
 
         Args:
             papers: Read as a stream; of papers with the same id the first one counts.
-            prune: Remove the papers that the stream lacks, unless it is empty.
+            prune: Remove the papers that the stream lacks, unless it is empty; a function is asked
+                when the stream has ended.
             progress: Told after each step how many papers of the stream are done.
 
         Returns:
@@ -356,7 +358,7 @@ class Store:
         with self._folder.writing():
             self._refresh(at_once=True)
             counts, seen = self._ingest_all(papers, progress)
-            removed = self._complete(seen, prune=prune)
+            removed = self._complete(seen, prune=prune() if callable(prune) else prune)
             self._end()
         seconds = time.perf_counter() - started
         report = IngestReport(
@@ -365,6 +367,37 @@ class Store:
         )  # fmt: skip
         logger.info("ingested: %s", report)
         return report
+
+    @staticmethod
+    def difference(path: str | Path, papers: Iterable[Paper]) -> Difference:
+        """Tell what an ingest would do, without a model and without writing anything.
+
+        Args:
+            path: Folder of the index; there may be none.
+            papers: As for ``ingest``.
+
+        Returns:
+            How many papers would be added, updated, left as they are, and removed with pruning.
+
+        Raises:
+            IndexDamagedError: If the folder holds something else, or half an index.
+        """
+        folder = IndexFolder(Path(path))
+        try:
+            folder.require()
+        except IndexDamagedError:
+            raise
+        except IndexMissingError:
+            return Difference(len({paper.id for paper in papers}), 0, 0, 0)
+        Manifest.read(folder.path)
+        counts: Counter[str] = Counter()
+        seen: set[str] = set()
+        with closing(Records(folder.records)) as records:
+            stream = iter(papers)
+            while batch := list(islice(stream, _PAPERS_PER_BATCH)):
+                _changed(batch, records, seen, counts)
+            removed = len(records) - counts["updated"] - counts["unchanged"]
+        return Difference(counts["added"], counts["updated"], counts["unchanged"], removed)
 
     def remove(self, ids: Iterable[str]) -> int:
         """Remove papers.
@@ -398,13 +431,7 @@ class Store:
         done = 0
         stream = iter(papers)
         while batch := list(islice(stream, _PAPERS_PER_BATCH)):
-            fresh = _first_of_each_id(batch, seen)
-            known = self._records.fingerprints([paper.id for paper in fresh])
-            changed = [p for p in fresh if known.get(p.id, ("", 0))[0] != p.fingerprint]
-            updated = sum(paper.id in known for paper in changed)
-            counts["added"] += len(changed) - updated
-            counts["updated"] += updated
-            counts["unchanged"] += len(fresh) - len(changed)
+            changed = _changed(batch, self._records, seen, counts)
             done += len(batch) - len(changed)
             for written, chunks in self._index(changed):
                 counts["chunks"] += chunks
@@ -608,6 +635,20 @@ def _program_version() -> str:
         return version("abstract-assistant")
     except PackageNotFoundError:
         return "source"
+
+
+def _changed(
+    batch: Sequence[Paper], records: Records, seen: set[str], counts: Counter[str]
+) -> list[Paper]:
+    """Return the papers that differ from their records, and count them and the others."""
+    fresh = _first_of_each_id(batch, seen)
+    known = records.fingerprints([paper.id for paper in fresh])
+    changed = [p for p in fresh if known.get(p.id, ("", 0))[0] != p.fingerprint]
+    updated = sum(paper.id in known for paper in changed)
+    counts["added"] += len(changed) - updated
+    counts["updated"] += updated
+    counts["unchanged"] += len(fresh) - len(changed)
+    return changed
 
 
 def _first_of_each_id(batch: Iterable[Paper], seen: set[str]) -> list[Paper]:

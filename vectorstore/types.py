@@ -81,6 +81,17 @@ class IngestReport:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What an ingest would do, in papers."""
+
+    added: int
+    updated: int
+    unchanged: int
+    removed: int
+    """With pruning."""
+
+
 class Embedder(Protocol):
     """Text to unit vectors."""
 

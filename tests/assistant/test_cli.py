@@ -604,6 +604,69 @@ def test_a_missing_index_says_how_to_make_one(library: Path, command: list[str])
     assert "hint: assistant ingest" in result.stderr
 
 
+def test_a_column_is_guessed_aloud_or_named(library: Path) -> None:
+    path = library / "p.csv"
+    path.write_text("Title,Summary,Text\nLarch,Larches are trees.,Other.\n")
+    result = runner.invoke(cli.app, ["ingest", str(path)])
+    assert result.exit_code == 0
+    assert f'{path}: abstract = "Summary" (--map FIELD=COLUMN to change)' in result.stderr
+    assert summary([str(path), "--map", "abstract=text"]) == counts(updated=1)
+    for wrong in ("abstract", "autor=x", "abstract="):
+        refused = runner.invoke(cli.app, ["ingest", str(path), "--map", wrong])
+        assert refused.exit_code == 2
+        assert "FIELD=COLUMN" in refused.stderr
+    lacking = runner.invoke(cli.app, ["ingest", str(path), "--map", "abstract=nowhere"])
+    assert lacking.exit_code == 1
+    assert 'no column "nowhere" for abstract; the file has: Title, Summary, Text' in lacking.stderr
+
+
+def test_duplicates_are_told_and_no_failures(library: Path) -> None:
+    path = write_papers(library / "p.jsonl", "Larch", "Finch")
+    row = {"title": "Larch again", "abstract": "It works.", "doi": "10.1000/a"}
+    rows = [row, row | {"title": "Once more"}]
+    path.write_text(path.read_text() + "".join(json.dumps(each) + "\n" for each in rows))
+    result = runner.invoke(cli.app, ["ingest", str(path)])
+    assert result.exit_code == 0
+    assert f"{path}:4: a duplicate of {path}:3: the same DOI 10.1000/a" in result.stderr
+    assert "1 duplicate\n" in result.stderr
+    report = json.loads(runner.invoke(cli.app, ["ingest", "--json", str(path)]).stdout)
+    assert (report["duplicates"], report["failed"], report["unchanged"]) == (1, [], 3)
+
+
+def test_a_long_list_of_failures_is_cut_and_written_whole(library: Path, tmp_path: Path) -> None:
+    path = write_papers(library / "p.jsonl", "Larch")
+    path.write_text(path.read_text() + "{broken\n" * 30)
+    result = runner.invoke(cli.app, ["ingest", str(path)])
+    assert result.exit_code == console.EXIT_PARTLY
+    assert result.stderr.count("not valid JSON") == 20
+    assert "and 10 more failures; --report FILE.jsonl writes all of them" in result.stderr
+    rows = tmp_path / "rows.jsonl"
+    runner.invoke(cli.app, ["ingest", str(path), "--report", str(rows)])
+    written = [json.loads(line) for line in rows.read_text().splitlines()]
+    assert [row["line"] for row in written] == list(range(2, 32))
+    assert {row["kind"] for row in written} == {"failure"}
+    refused = runner.invoke(cli.app, ["ingest", str(library), "--report", f"{library}/r.jsonl"])
+    assert (refused.exit_code, "would be read as papers" in refused.stderr) == (2, True)
+
+
+def test_a_dry_run_says_what_would_be_done_and_does_nothing(
+    library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_papers(library / "p.jsonl", "Larch", "Finch")
+    command = ["ingest", str(path), "--dry-run"]
+    first = runner.invoke(cli.app, command)
+    assert first.stdout == "+2 added  ~0 updated  =0 unchanged  (-0 with --prune)\n"
+    assert not (library.parent / "index").exists()
+    summary([str(path)])
+    write_papers(path, "Larch", "Heron")
+    monkeypatch.setattr(console, "open_embedder", lambda settings: pytest.fail("embeds"))
+    dry = runner.invoke(cli.app, command)
+    assert dry.stdout == "+1 added  ~0 updated  =1 unchanged  (-1 with --prune)\n"
+    pruned = runner.invoke(cli.app, [*command, "--prune", "--json"])
+    assert json.loads(pruned.stdout)["removed"] == 1
+    assert len(json.loads(runner.invoke(cli.app, [*command, "--json"]).stdout)) == 6
+
+
 # Models and health
 
 

@@ -265,10 +265,11 @@ def test_a_long_field_is_read(tmp_path: Path) -> None:
 
 
 def test_a_missing_column_is_one_error_that_names_it(tmp_path: Path) -> None:
-    papers, (error,) = read(write(tmp_path, "p.csv", "title,summary\nA,b\nC,d\n"))
+    papers, (error,) = read(write(tmp_path, "p.csv", "title,notes\nA,b\nC,d\n"))
     assert not papers
     assert 'no column "abstract"' in error.reason
-    assert "title, summary" in error.reason
+    assert "title, notes" in error.reason
+    assert "--map abstract=COLUMN" in error.hint
     assert error.line == 1
 
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from tests.fakes import HashEmbedder
 from tests.vectorstore.synthetic import synthetic
 from vectorstore import (
+    Difference,
     IndexDamagedError,
     IndexLockedError,
     IndexMismatchError,
@@ -526,3 +527,38 @@ def open_files() -> set[str]:
     """Return what this process has open; nothing where the system does not tell."""
     folder = Path("/proc/self/fd")
     return {os.path.realpath(link) for link in folder.iterdir()} if folder.exists() else set()
+
+
+# --- what an ingest would do ---------------------------------------------------------------------
+
+
+def test_a_difference_is_what_an_ingest_then_does(store: Store) -> None:
+    papers = [synthetic(number, version=number % 2) for number in range(10, 40)]
+    before = snapshot(store.path)
+    expected = Store.difference(store.path, papers)
+    assert {name: before[name] for name in before if "sqlite3-" not in name} == {
+        name: data for name, data in snapshot(store.path).items() if "sqlite3-" not in name
+    }
+    report = store.ingest(papers, prune=lambda: True)
+    assert expected == Difference(report.added, report.updated, report.unchanged, report.removed)
+    assert expected == Difference(added=10, updated=10, unchanged=10, removed=10)
+
+
+def test_without_an_index_everything_is_new(tmp_path: Path) -> None:
+    papers = [synthetic(1), synthetic(2), synthetic(1)]
+    assert Store.difference(tmp_path / "nowhere", papers) == Difference(2, 0, 0, 0)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "thesis.tex").write_text("mine")
+    with pytest.raises(IndexDamagedError, match="not an index"):
+        Store.difference(tmp_path, papers)
+
+
+def test_whether_to_prune_is_asked_when_the_stream_has_ended(store: Store) -> None:
+    ended: list[bool] = []
+
+    def papers() -> Iterator[Paper]:
+        yield synthetic(1)
+        ended.append(True)
+
+    assert store.ingest(papers(), prune=lambda: not ended).removed == 0
+    assert store.ingest(papers(), prune=lambda: bool(ended)).removed == 29
