@@ -50,7 +50,7 @@ from assistant.types import (
     Verified,
 )
 from assistant.verification import Evidence
-from assistant.writing import Claim, Page
+from assistant.writing import Claim, Page, unquoted
 from vectorstore import Paper, Passage
 from vectorstore.chunking import chunk_paper
 
@@ -395,7 +395,7 @@ class Assistant:
         text, judged = "", 0
         written: set[str] = set()
         for piece in pieces:
-            text += piece
+            text += unquoted(piece)
             spans = sentence_spans(text)
             for start, end in spans[judged:-1]:
                 if text[start:end] in written:

@@ -30,10 +30,12 @@ _LIST_NUMBER = re.compile(r"^\d{1,2}[.)]\s+")
 _FRAME = re.compile(
     r"^(?:it|(?:the|this) (?:abstract|paper|authors?)) "
     r"(?:(?:also|then|further|specifically) )*"
-    r"(?:states?|mentions?|says?|notes?|explains?|shows?|highlights?|reports?|argues?) that\s+",
+    r"(?:(?:states?|mentions?|says?|notes?|explains?|shows?|highlights?|reports?|argues?)"
+    r"|(?:begins|starts|concludes|ends) by (?:stating|saying|noting|mentioning))(?: that\b|:)\s+",
     re.IGNORECASE,
 )
 """What the model puts around what a paper says; the citation says it better."""
+_QUOTATION_MARKS = dict.fromkeys(map(ord, '"“”„«»'))
 _DECLINES = re.compile(
     r"\b(?:does|do|did|is|are|was|were|has|have)(?:\s+not|n['’]t)\s+(?:\w+\s+){0,3}?"
     r"(?:mention|specif|stat|provid|say|contain|discuss|report|give|address|include|disclos|"
@@ -121,6 +123,14 @@ class Page:
             Claim(paper, plain(paper.abstract[a:b]), ((a, b),), 1.0, verbatim=True)
             for a, b in fresh
         ]
+
+
+def unquoted(text: str) -> str:
+    """What the model writes without its quotation marks: ours mean that each word is the paper's.
+
+    Nor does anything else look between them: pysbd finds no sentence there.
+    """
+    return text.translate(_QUOTATION_MARKS)
 
 
 def unframed(text: str) -> str:
