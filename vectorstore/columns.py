@@ -12,9 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from vectorstore.formats import shorten
 
 SYNONYMS: Mapping[str, tuple[str, ...]] = {
-    "id": ("paperid",),
+    "id": ("id", "paperid", "corpusid"),
     "title": ("papertitle", "articletitle", "itemtitle", "name"),
-    "abstract": ("abstractnote", "summary", "abstracttext", "paperabstract", "description"),
+    "abstract": ("abstractnote", "summary", "abstracttext", "paperabstract", "description", "text"),
     "authors": ("author", "authornames", "authorlist", "creators"),
     "year": (
         "publicationyear", "pubyear", "issued", "published", "publishedat", "publicationdate",
