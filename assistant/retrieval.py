@@ -155,7 +155,8 @@ def _lines(path: Path) -> list[str]:
     try:
         return path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        reason = f"cannot be read ({error})"
+        detail = (isinstance(error, OSError) and error.strerror) or str(error)
+        reason = f"cannot be read ({detail.lower()})"
         raise QuestionFileError(
             reason, path=str(path), line=None, hint="check the path and the encoding (UTF-8)"
         ) from error
