@@ -93,6 +93,6 @@ def test_without_a_gate_every_paper_is_asked() -> None:
 
 def test_a_low_probe_suffices_where_it_is_far_ahead_and_nothing_is_doubtful() -> None:
     thresholds = Thresholds()
-    assert not thresholds.let_pass(-1.0, doubtful=False, lead=1.5)
+    assert not thresholds.let_pass(-1.0, doubtful=False, lead=1.4)
     assert thresholds.let_pass(-1.0, doubtful=False, lead=2.3)
     assert not thresholds.let_pass(-1.0, doubtful=True, lead=2.3)
