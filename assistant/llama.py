@@ -102,7 +102,7 @@ class Llama:
         self.vocabulary_size: int = llama_cpp.llama_vocab_n_tokens(self._vocab)
         self._context = self._open_context()
         self._memory = llama_cpp.llama_get_memory(self._context)
-        self._batch = llama_cpp.llama_batch_init(BATCH_TOKENS, 0, 2)
+        self._batch = llama_cpp.llama_batch_init(BATCH_TOKENS, 0, 1)
         self.choose_threads()
 
     def _load_model(self, gpu_layers: int) -> Any:

@@ -105,7 +105,11 @@ def served(command: Sequence[str]) -> Iterator[str]:
                 pytest.fail(f"no page was served: {said}")
         finally:
             process.send_signal(signal.SIGINT)
-            process.wait(timeout=30)
+            try:
+                process.wait(timeout=30)
+            except subprocess.TimeoutExpired:
+                process.kill()  # or its end would be waited for without a limit
+                raise
 
 
 @pytest.fixture(scope="session")
