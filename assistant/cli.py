@@ -17,9 +17,19 @@ from typer.core import TyperGroup
 from assistant import console
 from assistant.cli_engine import calibrate, evaluate, states_app, warm
 from assistant.cli_models import models_app
-from assistant.cli_papers import ingest, papers_app, search
+from assistant.cli_papers import ingest, papers_app, repair, search
 from assistant.console import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_PARTLY, EXIT_PIPE
-from assistant.options import ENGINE, JsonFlag, configured, keeping_lines
+from assistant.options import (
+    ENGINE,
+    AuthorOption,
+    JsonFlag,
+    VenueOption,
+    WhereOption,
+    YearOption,
+    configured,
+    filters_of,
+    keeping_lines,
+)
 
 # No `from __future__ import annotations`: the options below are made of these annotations.
 if TYPE_CHECKING:
@@ -82,6 +92,7 @@ app = typer.Typer(
 )
 app.command()(ingest)
 app.command()(search)
+app.command()(repair)
 app.command()(warm)
 app.command("eval")(evaluate)
 app.command()(calibrate)
@@ -141,6 +152,10 @@ def ask(
         str | None,
         typer.Argument(metavar="QUESTION", help="- or nothing: standard input."),
     ] = None,
+    year: YearOption = None,
+    author: AuthorOption = None,
+    venue: VenueOption = None,
+    where: WhereOption = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Answer a question, with a quotation for every sentence.
@@ -151,14 +166,16 @@ def ask(
     Examples:
       assistant ask "Which datasets does BenchX compare on?"
       assistant ask "Which datasets does BenchX compare on?" --json | jq .citations
+      assistant ask "How are faces edited?" --year 2023.. --author Kim --where category=cs.CV
       echo "What is a geometric map?" | assistant ask
     """
     text = console.question_text(question, "ask")
+    met = filters_of(year, author, venue, where)
     with console.open_assistant(settings) as assistant:
         if as_json:
-            console.print_json(assistant.ask(text).as_dict())
+            console.print_json(assistant.ask(text, where=met).as_dict())
         else:
-            console.terminal().show_answer(lambda: assistant.stream(text))
+            console.terminal().show_answer(lambda: assistant.stream(text, where=met))
 
 
 @app.command()

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 
 from assistant import console
-from assistant.options import STORE, JsonFlag, configured
+from assistant.options import (
+    STORE,
+    AuthorOption,
+    JsonFlag,
+    VenueOption,
+    WhereOption,
+    YearOption,
+    configured,
+    filters_of,
+)
 
 # No `from __future__ import annotations`: the options below are made of these annotations.
 if TYPE_CHECKING:
@@ -132,18 +141,28 @@ def search(
     explain: Annotated[
         bool, typer.Option("--explain", help="Say why each paper is where it is.")
     ] = False,
+    year: YearOption = None,
+    author: AuthorOption = None,
+    venue: VenueOption = None,
+    where: WhereOption = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Find the papers closest to a query, without a model.
+
+    Only papers that meet all of the filters are found. --where compares any field of the metadata
+    that the paper file had, as `assistant papers show ID --json` shows it.
 
     Examples:
       assistant search "chest x-ray pretraining"
       assistant search "face editing" -k 3 --json
       assistant search "face editing" --explain
+      assistant search "face editing" --year 2023.. --author "Seung Hyun Lee"
+      assistant search "protein folding" --venue Nature --where "upvotes>=50"
     """
     text = console.question_text(query, "search")
+    met = filters_of(year, author, venue, where)
     with console.open_store(settings) as store:
-        passages = store.search(text, top_k=top_k)
+        passages = store.search(text, top_k, met)
         words = [store.words_shared(text, each.paper) if explain else () for each in passages]
     if as_json:
         console.print_json([console.fields_of(passage) for passage in passages])
@@ -155,6 +174,30 @@ def search(
             terminal.show_reasons(passage, shared)
     if not passages:
         terminal.note("nothing found")
+
+
+@configured(*STORE)
+def repair(settings: "Settings", as_json: JsonFlag = False) -> None:
+    """Mend the index: all of its parts are made to agree with the papers themselves.
+
+    What an interrupted ingest left half-written is completed; a damaged or missing lexical index
+    and damaged or missing vectors are made anew, and nothing else. An index of another embedding
+    model or of an older version of the program is built anew from its own papers. `assistant
+    doctor --full` compares every paper with every part and proves that they agree.
+
+    Example:
+      assistant repair
+    """
+    from vectorstore.store import Store
+
+    terminal = console.terminal()
+    with terminal.counting("repairing", None, "papers") as progress:
+        done = Store.repair(settings.index, console.open_embedder(settings), progress)
+    if as_json:
+        console.print_json({"done": done})
+    else:
+        for each in done or ["nothing was wrong"]:
+            terminal.say(each)
 
 
 @papers_app.command("list")

@@ -9,9 +9,12 @@ import logging
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from vectorstore.filters import Filters
 
 # No `from __future__ import annotations`: the commands are made of these annotations.
 
@@ -50,6 +53,41 @@ STORE = ("index", "offline")
 """What a command needs that works on the papers alone."""
 ENGINE = ("index", "model", "gpu_layers", "threads", "offline")
 """What a command needs that answers questions."""
+
+YearOption = Annotated[
+    str | None,
+    typer.Option("--year", metavar="YEARS", help="2023, 2020..2023, 2023.. or ..2019."),
+]
+AuthorOption = Annotated[
+    list[str] | None,
+    typer.Option("--author", metavar="NAME", help="An author; may be repeated: all of them."),
+]
+VenueOption = Annotated[
+    list[str] | None,
+    typer.Option("--venue", metavar="NAME", help="A venue; may be repeated: one of them."),
+]
+WhereOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--where",
+        metavar="CONDITION",
+        help="On the metadata: FIELD=VALUE, or < <= > >= for numbers; may be repeated: all.",
+    ),
+]
+
+
+def filters_of(
+    year: str | None, author: list[str] | None, venue: list[str] | None, where: list[str] | None
+) -> "Filters | None":
+    """The filters that the options stand for; None without any."""
+    from vectorstore.filters import filters
+
+    try:
+        found = filters(year=year, authors=author or (), venues=venue or (), where=where or ())
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    return found or None
+
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

@@ -55,6 +55,7 @@ from vectorstore import Paper, Passage
 from vectorstore.chunking import chunk_paper
 
 if TYPE_CHECKING:
+    from vectorstore.filters import Filters
     from vectorstore.store import Store
 
 logger = logging.getLogger(__name__)
@@ -73,6 +74,8 @@ WAVES = (1, 1, 2, 4)
 """How many papers meet a question at a time, until it is clear which one answers."""
 ANSWER_TOKENS, BULLET_TOKENS = 200, 120
 MOST_BULLETS = 4
+_NO_PAPERS = "there is no paper in the collection"
+_NONE_MEETS = "no paper of the collection meets the filters"
 CONTEXT_TOKENS = 6144
 MEMORY_BYTES = 192_000_000
 
@@ -111,25 +114,30 @@ class Assistant:
 
     # What is asked
 
-    def ask(self, question: str, *, history: Sequence[str] = ()) -> Answer:
+    def ask(
+        self, question: str, *, history: Sequence[str] = (), where: Filters | None = None
+    ) -> Answer:
         """Answer a question; ``stream`` drained.
 
         Args:
             question: In words, at most 2,000 characters.
             history: Earlier questions of the conversation, oldest first.
+            where: What the papers must meet that may be asked.
 
         Raises:
             QuestionError: There is no question in it.
             StoreError: The index is missing, damaged or of another make.
             ModelError: The model is missing, damaged, or does not fit into memory.
         """
-        with self.stream(question, history=history) as events:
+        with self.stream(question, history=history, where=where) as events:
             for event in events:
                 if isinstance(event, Done):
                     return event.answer
         raise ModelError("the question was stopped", model=self.settings.model, hint="ask it again")
 
-    def stream(self, question: str, *, history: Sequence[str] = ()) -> EventStream[Event]:
+    def stream(
+        self, question: str, *, history: Sequence[str] = (), where: Filters | None = None
+    ) -> EventStream[Event]:
         """Answer a question, step by step; the last event is ``Done``.
 
         Closing the stream, from whatever thread, stops the model within a token.
@@ -137,10 +145,11 @@ class Assistant:
         Raises:
             As ``ask``; what goes wrong later is raised by the iteration.
         """
-        run = Answering(checked(question))
+        run = Answering(checked(question), where=where)
         earlier = [checked(each) for each in history if each.strip()]
         store = self.store
-        if (wanted := about_collection(run.question)) and (listing := look_up(wanted, store)):
+        wanted = about_collection(run.question)
+        if wanted and (listing := look_up(wanted, store, where)):
             return self._worker.submit(lambda: iter(()), self._listed(run, listing, store))
         run.earlier = _leaned_on(run.question, earlier)
         run.shifts = bool(run.earlier) and shifts_subject(run.question)
@@ -149,9 +158,11 @@ class Assistant:
             self._ahead.prefer(passage.paper for passage in run.passages)
         return self._worker.submit(lambda: self._events(run, store), first, Queued)
 
-    def search(self, query: str, top_k: int = 8) -> tuple[Passage, ...]:
+    def search(
+        self, query: str, top_k: int = 8, where: Filters | None = None
+    ) -> tuple[Passage, ...]:
         """The papers closest to a query, best first, without the language model."""
-        return self.store.search(checked(query), top_k=top_k)
+        return self.store.search(checked(query), top_k=top_k, where=where)
 
     @property
     def store(self) -> Store:
@@ -173,7 +184,7 @@ class Assistant:
     @property
     def examples(self) -> tuple[str, ...]:
         """Questions for the bundled collection; none are known for another."""
-        bundled = any(paper.title.startswith("BenchX") for paper in self.store.papers())
+        _, bundled = self.store.holding(["BenchX"], 1)
         return EXAMPLES if bundled else ()
 
     def preload(self) -> None:
@@ -302,18 +313,18 @@ class Assistant:
     def _retrieve(self, run: Answering, store: Store) -> Retrieved:
         most = self.settings.max_papers
         if run.shifts:
-            before = {passage.paper.id for passage in store.search(run.earlier, top_k=1)}
-            found = store.search(run.question, top_k=most + 1)
+            before = {passage.paper.id for passage in store.search(run.earlier, 1, run.where)}
+            found = store.search(run.question, most + 1, run.where)
             run.passages = tuple(each for each in found if each.paper.id not in before)[:most]
         else:
-            run.passages = store.search(run.asked, top_k=most)
+            run.passages = store.search(run.asked, most, run.where)
         run.retrieved_seconds = run.seconds
         return Retrieved(run.passages, run.retrieved_seconds, run.standalone)
 
     def _events(self, run: Answering, store: Store) -> Iterator[Event]:
         try:
             if not run.passages:
-                yield self._done(run, "abstained", "there is no paper in the collection")
+                yield self._done(run, "abstained", _NO_PAPERS if run.where is None else _NONE_MEETS)
                 return
             reader = self._open_reader()
             reader.start_counting()

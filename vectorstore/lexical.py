@@ -1,19 +1,25 @@
-"""BM25 over whole papers. Only importer of ``tantivy``.
+"""BM25 over whole papers, and which papers meet filters. Only importer of ``tantivy``.
 
-Sees papers as an id and one text; normalises it, stems it, and never parses what a user typed.
+A paper is known by its position. Its title and abstract are one text, normalised and stemmed; what
+a user typed is analysed into words, never read as a query language.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from vectorstore.errors import IndexDamagedError
-from vectorstore.manifest import rebuild_hint
+from vectorstore.filters import Condition, Filters
+from vectorstore.manifest import repair_hint
 from vectorstore.normalize import normalize
 from vectorstore.types import Paper
 
@@ -28,6 +34,9 @@ MAX_QUERY_TERMS = 256
 _MAX_QUERY_CHARS = 20_000
 _MAX_TERM_CHARS = 40
 _WRITER_BYTES = 64_000_000
+# Metadata that is longer is text to read, not a value to filter by.
+_MAX_VALUE_CHARS = 200
+_PLAIN_FIELD_CHARS = frozenset("_abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
 
 
 class LexicalIndex:
@@ -75,21 +84,21 @@ class LexicalIndex:
             index.reload()
         return cls(folder, index)
 
-    def replace(self, papers: Iterable[Paper], removed_ids: Iterable[str] = ()) -> None:
-        """Add papers, in place of those with the same ids, and remove others; one commit."""
-        import tantivy
+    def replace(self, papers: Iterable[tuple[int, Paper]], removed_ids: Iterable[str] = ()) -> None:
+        """Add papers, in place of those with the same ids, and remove others; one commit.
 
+        Args:
+            papers: (position, paper).
+            removed_ids: Of papers that may be there.
+        """
         with _translated(self._folder):
             # One thread, so that equal scores keep the order of ingest.
             writer = self._index.writer(heap_size=_WRITER_BYTES, num_threads=1)
             for paper_id in removed_ids:
                 writer.delete_documents_by_term("id", paper_id)
-            for paper in papers:
+            for position, paper in papers:
                 writer.delete_documents_by_term("id", paper.id)
-                document = tantivy.Document()
-                document.add_text("id", paper.id)
-                document.add_text("text", normalize(f"{paper.title}\n{paper.abstract}"))
-                writer.add_document(document)
+                writer.add_document(_document(position, paper))
             writer.commit()
             # Also waits for merges in progress, which a kill would waste, and frees the lock.
             writer.wait_merging_threads()
@@ -100,15 +109,18 @@ class LexicalIndex:
         with _translated(self._folder):
             self._index.reload()
 
-    def search(self, query: str, limit: int) -> list[tuple[str, float]]:
+    def search(
+        self, query: str, limit: int, filters: Filters | None = None
+    ) -> list[tuple[int, float]]:
         """Rank papers by BM25.
 
         Args:
-            query: Any text; it is analysed into words, never read as a query language.
+            query: Any text.
             limit: Most papers to return.
+            filters: What the papers must meet; it does not change their scores.
 
         Returns:
-            (paper id, score) pairs, best first; empty if no word of the query occurs.
+            (position, score) pairs, best first; empty if no word of the query occurs.
         """
         import tantivy
 
@@ -120,10 +132,32 @@ class LexicalIndex:
             clauses.append((tantivy.Occur.Should, weighted))
         if not clauses:
             return []
+        wanted = tantivy.Query.boolean_query(clauses)
+        if filters:
+            # As a clause of its own, a filter would let papers pass that hold no word.
+            met = tantivy.Query.boost_query(self._filter(filters), 0.0)
+            must = tantivy.Occur.Must
+            wanted = tantivy.Query.boolean_query([(must, wanted), (must, met)])
         with _translated(self._folder):
             searcher = self._index.searcher()
-            result = searcher.search(tantivy.Query.boolean_query(clauses), limit, count=False)
-            return [(_id(searcher, address), float(score)) for score, address in result.hits]
+            hits = searcher.search(wanted, limit, count=False).hits
+            return list(zip(_positions(searcher, hits), (float(s) for s, _ in hits), strict=True))
+
+    def meeting(self, filters: Filters) -> NDArray[np.bool_]:
+        """Tell which papers meet filters.
+
+        Returns:
+            Shape (positions,), as far as there are such papers.
+        """
+        with _translated(self._folder):
+            searcher = self._index.searcher()
+            found = searcher.search(
+                self._filter(filters), max(1, searcher.num_docs), count=False
+            ).hits
+            positions = np.array(_positions(searcher, found), np.int64)
+        allowed = np.zeros(int(positions.max(initial=-1)) + 1, np.bool_)
+        allowed[positions] = True
+        return allowed
 
     def terms(self, text: str) -> list[str]:
         """Return the stemmed, lower-case terms of a text, in order, as the index counts them."""
@@ -142,27 +176,86 @@ class LexicalIndex:
         searcher = self._index.searcher()
         return {word: self._count(searcher, self.terms(word)) for word in words}
 
-    def holding(self, words: Iterable[str], limit: int) -> tuple[list[str], int]:
+    def holding(
+        self, words: Iterable[str], limit: int, filters: Filters | None = None
+    ) -> tuple[list[int], int]:
         """Find the papers that hold every one of the words, in any form.
 
         Args:
             words: As for ``document_frequency``; one without a letter or digit is passed over.
-            limit: Most ids to return, at least 1.
+            limit: Most papers to return, at least 1.
+            filters: What the papers must meet.
 
         Returns:
-            The ids of such papers, best by BM25 first, and how many there are in all.
+            The positions of such papers, best by BM25 first, and how many there are in all.
         """
         import tantivy
 
         terms = [terms for word in words if (terms := self.terms(word))]
-        if not terms:
+        clauses = [self._query(each) for each in terms[:MAX_QUERY_TERMS]]
+        if filters:
+            clauses.append(tantivy.Query.boost_query(self._filter(filters), 0.0))
+        if not clauses:
             return [], 0
-        clauses = [(tantivy.Occur.Must, self._query(each)) for each in terms[:MAX_QUERY_TERMS]]
+        query = tantivy.Query.boolean_query([(tantivy.Occur.Must, each) for each in clauses])
         with _translated(self._folder):
             searcher = self._index.searcher()
-            found = searcher.search(tantivy.Query.boolean_query(clauses), limit)
+            found = searcher.search(query, limit)
             count = int(found.count)  # type: ignore[attr-defined]  # missing from the stub
-            return [_id(searcher, address) for _, address in found.hits], count
+            return _positions(searcher, found.hits), count
+
+    def _filter(self, filters: Filters) -> tantivy.Query:
+        """The papers that meet filters."""
+        import tantivy
+
+        clauses = []
+        first, last = filters.years
+        if (first, last) != (None, None):
+            kind = tantivy.FieldType.Integer
+            clauses.append(tantivy.Query.range_query(self._schema, "year", kind, first, last))
+        clauses += [self._named("authors", each) for each in filters.authors]
+        if filters.venues:
+            clauses.append(_any_of([self._named("venue", each) for each in filters.venues]))
+        clauses += [self._meets(each) for each in filters.conditions]
+        if filters.ids is not None:
+            clauses.append(tantivy.Query.term_set_query(self._schema, "id", list(filters.ids)))
+        return tantivy.Query.boolean_query([(tantivy.Occur.Must, each) for each in clauses])
+
+    def _named(self, field: str, name: str) -> tantivy.Query:
+        """The papers that have the words of a name next to each other in a field."""
+        import tantivy
+
+        words = _folded(name).split()
+        if len(words) == 1:
+            return tantivy.Query.term_query(self._schema, field, words[0])
+        if not words:
+            return tantivy.Query.empty_query()
+        return tantivy.Query.phrase_query(self._schema, field, list(words))
+
+    def _meets(self, condition: Condition) -> tantivy.Query:
+        import tantivy
+
+        path = f"metadata.{condition.field}"
+        if condition.operator == "=":
+            values: list[Any] = [_value(condition.value)]
+            for kind in (int, float):
+                try:
+                    values.append(kind(condition.value))
+                except ValueError:
+                    break
+            if (word := condition.value.lower()) in {"true", "false"}:
+                values.append(word == "true")
+            return _any_of([tantivy.Query.term_query(self._schema, path, each) for each in values])
+        # Ranges inside the metadata can only be asked for in the query language.
+        escaped = "".join(
+            char if char in _PLAIN_FIELD_CHARS or char == "." else f"\\{char}"
+            for char in condition.field
+        )
+        number = f"{float(condition.value):f}"
+        with _translated(self._folder):
+            return self._index.parse_query(
+                f'metadata.{escaped}:{condition.operator}"{number}"', ["id"]
+            )
 
     def _query(self, terms: Sequence[str]) -> tantivy.Query:
         """The papers that hold the terms next to each other."""
@@ -180,30 +273,109 @@ class LexicalIndex:
             found = searcher.search(self._query(terms), 1)
             return int(found.count)  # type: ignore[attr-defined]  # missing from the stub
 
-    def ids(self) -> set[str]:
-        """Return the ids of all papers in the index."""
+    def versions(self, first: int, stop: int) -> list[tuple[int, int]]:
+        """Return (position, version) of the papers at positions from ``first`` to before ``stop``.
+
+        A position occurs as often as the index holds a paper for it; ``version_of`` says what a
+        version is.
+        """
         import tantivy
 
+        kind = tantivy.FieldType.Unsigned
+        query = tantivy.Query.range_query(
+            self._schema, "position", kind, first, stop, include_upper=False
+        )
         with _translated(self._folder):
             searcher = self._index.searcher()
-            found = searcher.search(tantivy.Query.all_query(), max(1, searcher.num_docs))
-            return {_id(searcher, address) for _, address in found.hits}
+            hits = searcher.search(query, max(1, searcher.num_docs), count=False).hits
+            addresses = [address for _, address in hits]
+            versions = _numbers(searcher, "version", addresses)
+            return sorted(zip(_numbers(searcher, "position", addresses), versions, strict=True))
 
     def __len__(self) -> int:
         """Return the number of papers in the index."""
         return int(self._index.searcher().num_docs)
 
 
-def _id(searcher: tantivy.Searcher, address: tantivy.DocAddress) -> str:
-    return str(searcher.doc(address).get_first("id"))
+def version_of(fingerprint: str) -> int:
+    """Return the part of a paper's fingerprint that the index keeps: its first 60 bits."""
+    return int(fingerprint[:15], 16)
+
+
+def _positions(searcher: tantivy.Searcher, hits: Sequence[tuple[Any, Any]]) -> list[int]:
+    return _numbers(searcher, "position", [address for _, address in hits])
+
+
+def _numbers(searcher: tantivy.Searcher, field: str, addresses: list[Any]) -> list[int]:
+    return [int(each or 0) for each in searcher.fast_field_values(field, addresses)]
+
+
+def _any_of(queries: Sequence[tantivy.Query]) -> tantivy.Query:
+    import tantivy
+
+    return tantivy.Query.boolean_query([(tantivy.Occur.Should, each) for each in queries])
+
+
+def _document(position: int, paper: Paper) -> tantivy.Document:
+    import tantivy
+
+    document = tantivy.Document()
+    document.add_text("id", paper.id)
+    document.add_unsigned("position", position)
+    document.add_unsigned("version", version_of(paper.fingerprint))
+    document.add_text("text", normalize(f"{paper.title}\n{paper.abstract}"))
+    if paper.year is not None:
+        document.add_integer("year", paper.year)
+    for author in paper.authors:
+        document.add_text("authors", _folded(author))
+    document.add_text("venue", _folded(paper.venue or ""))
+    document.add_json("metadata", _values(paper.metadata))
+    return document
+
+
+def _folded(name: str) -> str:
+    """Return the words of a name without accents and signs, in lower case."""
+    return " ".join(
+        "".join(char if char.isalnum() else " " for char in normalize(name).lower()).split()
+    )
+
+
+def _value(text: str) -> str:
+    return normalize(text).lower()
+
+
+def _values(value: Any) -> Any:
+    """Return metadata to filter by: texts normalised, and what cannot be asked for left out."""
+    if isinstance(value, Mapping):
+        items = ((str(key), _values(each)) for key, each in value.items())
+        return {key: each for key, each in items if key and each is not None}
+    if isinstance(value, (list, tuple)):
+        return [each for each in map(_values, value) if each is not None]
+    if isinstance(value, str):
+        return _value(value) if len(value) <= _MAX_VALUE_CHARS else None
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        return value if abs(value) < 2**63 else None
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return None
 
 
 def _schema() -> tantivy.Schema:
     import tantivy
 
     builder = tantivy.SchemaBuilder()
-    builder.add_text_field("id", stored=True, tokenizer_name="raw", index_option="basic")
+    builder.add_text_field("id", tokenizer_name="raw", index_option="basic")
+    builder.add_unsigned_field("position", indexed=True, fast=True)
+    builder.add_unsigned_field("version", fast=True)
     builder.add_text_field("text", tokenizer_name="en_stem", index_option="position")
+    builder.add_integer_field("year", indexed=True, fast=True)
+    builder.add_text_field("authors", tokenizer_name="whitespace", index_option="position")
+    builder.add_text_field("venue", tokenizer_name="whitespace", index_option="position")
+    builder.add_json_field(
+        "metadata", fast=True, tokenizer_name="raw", index_option="basic", expand_dots_enabled=True
+    )
     return builder.build()
 
 
@@ -227,5 +399,5 @@ def _translated(folder: Path) -> Iterator[None]:
         yield
     except (ValueError, OSError, RuntimeError) as error:
         reason = f"the lexical index in {folder} cannot be used ({error})"
-        hint = rebuild_hint(folder.parent)
+        hint = repair_hint(folder.parent)
         raise IndexDamagedError(reason, path=folder.parent, hint=hint) from error
