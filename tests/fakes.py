@@ -35,6 +35,7 @@ from assistant.types import (
     Verified,
 )
 from vectorstore import Chunk, Paper, Passage
+from vectorstore.filters import Filters
 
 PAPERS = (
     Paper(
@@ -279,7 +280,7 @@ class ScriptedAssistant:
     """An assistant that plays the story whose key occurs in the question, at a given pace.
 
     An exception in a story is raised when its turn comes. ``asked`` and ``closed`` say which
-    questions came, with their history, and which streams ended before their story.
+    questions came, with their history and filters, and which streams ended before their story.
     """
 
     stories: Mapping[str, Sequence[Event | Exception]]
@@ -287,6 +288,7 @@ class ScriptedAssistant:
     pause_seconds: float = 0.0
     papers: int = 68
     asked: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
+    filters: list[Filters | None] = field(default_factory=list)
     closed: list[str] = field(default_factory=list)
     went_on: threading.Event = field(default_factory=threading.Event)
 
@@ -306,14 +308,19 @@ class ScriptedAssistant:
         """As if some papers were read."""
         return Progress(min(38, self.papers), self.papers)
 
-    def ask(self, question: str, *, history: Sequence[str] = ()) -> Answer:
+    def ask(
+        self, question: str, *, history: Sequence[str] = (), where: Filters | None = None
+    ) -> Answer:
         """Play a story to its end."""
-        *_, last = self.stream(question, history=history)
+        *_, last = self.stream(question, history=history, where=where)
         assert isinstance(last, Done)
         return last.answer
 
-    def stream(self, question: str, *, history: Sequence[str] = ()) -> ScriptedStream:
+    def stream(
+        self, question: str, *, history: Sequence[str] = (), where: Filters | None = None
+    ) -> ScriptedStream:
         """Play a story."""
+        self.filters.append(where)
         self.asked.append((question, tuple(history)))
         story = next(story for key, story in self.stories.items() if key in question)
         return ScriptedStream(story, self.pause_seconds, lambda: self._note_closed(question))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 from typing import Literal
 
 Operator = Literal["=", "<", "<=", ">", ">="]
@@ -103,7 +104,9 @@ def _condition(text: str) -> Condition:
     field, operator, value = match.groups()
     if operator != "=":
         try:
-            float(value)
-        except ValueError:
-            raise ValueError(f'"{text}" compares with "{value}", which is no number') from None
+            number = Decimal(value)
+        except InvalidOperation:
+            number = Decimal("NaN")
+        if not number.is_finite():
+            raise ValueError(f'"{text}" compares with "{value}", which is no number')
     return Condition(field, operator, value)  # type: ignore[arg-type]  # the pattern's own

@@ -10,7 +10,8 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -237,25 +238,22 @@ class LexicalIndex:
 
         path = f"metadata.{condition.field}"
         if condition.operator == "=":
-            values: list[Any] = [_value(condition.value)]
-            for kind in (int, float):
-                try:
-                    values.append(kind(condition.value))
-                except ValueError:
-                    break
-            if (word := condition.value.lower()) in {"true", "false"}:
-                values.append(word == "true")
+            values: list[Any] = [_value(condition.value), *_typed(condition.value)]
             return _any_of([tantivy.Query.term_query(self._schema, path, each) for each in values])
         # Ranges inside the metadata can only be asked for in the query language.
         escaped = "".join(
             char if char in _PLAIN_FIELD_CHARS or char == "." else f"\\{char}"
             for char in condition.field
         )
-        number = f"{float(condition.value):f}"
+        number = format(Decimal(condition.value), "f")
+        span = {
+            "<": f"[* TO {number}}}",
+            "<=": f"[* TO {number}]",
+            ">": f"{{{number} TO *]",
+            ">=": f"[{number} TO *]",
+        }[condition.operator]
         with _translated(self._folder):
-            return self._index.parse_query(
-                f'metadata.{escaped}:{condition.operator}"{number}"', ["id"]
-            )
+            return self._index.parse_query(f"metadata.{escaped}:{span}", ["id"])
 
     def _query(self, terms: Sequence[str]) -> tantivy.Query:
         """The papers that hold the terms next to each other."""
@@ -342,6 +340,17 @@ def _folded(name: str) -> str:
 
 def _value(text: str) -> str:
     return normalize(text).lower()
+
+
+def _typed(text: str) -> list[bool | int | float]:
+    """Return what else than a text a value may be in the metadata."""
+    found: list[bool | int | float] = []
+    if text.lower() in {"true", "false"}:
+        found.append(text.lower() == "true")
+    for kind in (int, float):
+        with suppress(ValueError, OverflowError):
+            found.append(kind(text))
+    return [each for each in found if abs(each) < 2**63]
 
 
 def _values(value: Any) -> Any:

@@ -163,7 +163,8 @@ def test_years_are_read(text: str, years: tuple[int | None, int | None]) -> None
 @pytest.mark.parametrize(
     "arguments",
     [{"year": "soon"}, {"year": ".."}, {"year": "2023..2020"}, {"year": ""}, {"authors": ["…"]},
-     {"venues": [" "]}, {"where": ["upvotes"]}, {"where": ["=3"]}, {"where": ["upvotes>many"]}],
+     {"venues": [" "]}, {"where": ["upvotes"]}, {"where": ["=3"]}, {"where": ["upvotes>many"]},
+     {"where": ["upvotes>nan"]}],
 )  # fmt: skip
 def test_what_cannot_be_read_is_said(arguments: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r'^".*"'):
