@@ -28,9 +28,9 @@ from numpy.typing import NDArray
 from assistant.models import resolve
 from assistant.settings import EMBEDDING_MODEL, load_settings
 from vectorstore import MiniLMEmbedder, Paper, Store, read_papers
+from vectorstore.chunking import chunk_paper
 from vectorstore.filters import filters
 from vectorstore.writing import embedded_text
-from vectorstore.chunking import chunk_paper
 
 _QUERIES = 100
 _NOISE = 0.02

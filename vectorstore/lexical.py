@@ -9,11 +9,12 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,10 +28,18 @@ from vectorstore.types import Paper
 if TYPE_CHECKING:
     import tantivy
 
+_Key = TypeVar("_Key", bound=Hashable)
+
 logger = logging.getLogger(__name__)
 
 MAX_QUERY_TERMS = 256
 """Distinct terms of one query; longer questions are pasted texts, and their head says enough."""
+
+PAIR_WEIGHT, PART_WEIGHT = 0.15, 0.1
+"""What a pair of neighbouring words and a part of a word are worth beside a word."""
+
+PART_CHARS = 4
+"""Long enough to tell words apart, short enough to outlast a typing error or another ending."""
 
 _MAX_QUERY_CHARS = 20_000
 _MAX_TERM_CHARS = 40
@@ -113,7 +122,7 @@ class LexicalIndex:
     def search(
         self, query: str, limit: int, filters: Filters | None = None
     ) -> list[tuple[int, float]]:
-        """Rank papers by BM25.
+        """Rank papers by BM25 of words, pairs of neighbouring words, and parts of words.
 
         Args:
             query: Any text.
@@ -121,19 +130,20 @@ class LexicalIndex:
             filters: What the papers must meet; it does not change their scores.
 
         Returns:
-            (position, score) pairs, best first; empty if no word of the query occurs.
+            (position, score) pairs, best first; empty if nothing of the query occurs.
         """
         import tantivy
 
-        counts = Counter(self.terms(query[:_MAX_QUERY_CHARS]))
-        clauses = []
-        for term, count in list(counts.items())[:MAX_QUERY_TERMS]:
-            one = tantivy.Query.term_query(self._schema, "text", term, index_option="freq")
-            weighted = one if count == 1 else tantivy.Query.boost_query(one, float(count))
-            clauses.append((tantivy.Occur.Should, weighted))
+        text = query[:_MAX_QUERY_CHARS]
+        terms = self.terms(text)
+        clauses = [
+            *_weighted(terms, 1.0, self._term),
+            *_weighted(list(pairwise(terms)), PAIR_WEIGHT, self._query),
+            *_weighted(word_parts(text), PART_WEIGHT, self._part),
+        ]
         if not clauses:
             return []
-        wanted = tantivy.Query.boolean_query(clauses)
+        wanted = _any_of(clauses)
         if filters:
             # As a clause of its own, a filter would let papers pass that hold no word.
             met = tantivy.Query.boost_query(self._filter(filters), 0.0)
@@ -255,6 +265,16 @@ class LexicalIndex:
         with _translated(self._folder):
             return self._index.parse_query(f"metadata.{escaped}:{span}", ["id"])
 
+    def _term(self, term: str) -> tantivy.Query:
+        import tantivy
+
+        return tantivy.Query.term_query(self._schema, "text", term, index_option="freq")
+
+    def _part(self, part: str) -> tantivy.Query:
+        import tantivy
+
+        return tantivy.Query.term_query(self._schema, "parts", part, index_option="freq")
+
     def _query(self, terms: Sequence[str]) -> tantivy.Query:
         """The papers that hold the terms next to each other."""
         import tantivy
@@ -295,6 +315,19 @@ class LexicalIndex:
         return int(self._index.searcher().num_docs)
 
 
+def word_parts(text: str) -> list[str]:
+    """Return the parts of the words of a text, each of ``PART_CHARS`` characters, in order.
+
+    A word has marks at both ends; one that is shorter than a part is a part.
+    """
+    words = (f"_{word}_" for word in _folded(text).split())
+    return [
+        word[start : start + PART_CHARS]
+        for word in words
+        for start in range(max(1, len(word) - PART_CHARS + 1))
+    ]
+
+
 def version_of(fingerprint: str) -> int:
     """Return the part of a paper's fingerprint that the index keeps: its first 60 bits."""
     return int(fingerprint[:15], 16)
@@ -306,6 +339,16 @@ def _positions(searcher: tantivy.Searcher, hits: Sequence[tuple[Any, Any]]) -> l
 
 def _numbers(searcher: tantivy.Searcher, field: str, addresses: list[Any]) -> list[int]:
     return [int(each or 0) for each in searcher.fast_field_values(field, addresses)]
+
+
+def _weighted(
+    keys: Sequence[_Key], weight: float, query_for: Callable[[_Key], tantivy.Query]
+) -> list[tantivy.Query]:
+    """Return a query for each key, which counts as often as the key occurs."""
+    import tantivy
+
+    counts = list(Counter(keys).items())[:MAX_QUERY_TERMS]
+    return [tantivy.Query.boost_query(query_for(key), weight * count) for key, count in counts]
 
 
 def _any_of(queries: Sequence[tantivy.Query]) -> tantivy.Query:
@@ -321,7 +364,9 @@ def _document(position: int, paper: Paper) -> tantivy.Document:
     document.add_text("id", paper.id)
     document.add_unsigned("position", position)
     document.add_unsigned("version", version_of(paper.fingerprint))
-    document.add_text("text", normalize(f"{paper.title}\n{paper.abstract}"))
+    text = f"{paper.title}\n{paper.abstract}"
+    document.add_text("text", normalize(text))
+    document.add_text("parts", " ".join(word_parts(text)))
     if paper.year is not None:
         document.add_integer("year", paper.year)
     for author in paper.authors:
@@ -379,6 +424,7 @@ def _schema() -> tantivy.Schema:
     builder.add_unsigned_field("position", indexed=True, fast=True)
     builder.add_unsigned_field("version", fast=True)
     builder.add_text_field("text", tokenizer_name="en_stem", index_option="position")
+    builder.add_text_field("parts", tokenizer_name="whitespace", index_option="freq")
     builder.add_integer_field("year", indexed=True, fast=True)
     builder.add_text_field("authors", tokenizer_name="whitespace", index_option="position")
     builder.add_text_field("venue", tokenizer_name="whitespace", index_option="position")
