@@ -22,6 +22,7 @@ from assistant.catalogue import catalogue
 from assistant.errors import USER_ERRORS, ModelError
 from assistant.models import resolve, verify
 from assistant.settings import EMBEDDING_MODEL, Settings
+from vectorstore.folder import can_write
 from vectorstore.manifest import repair_hint
 
 Level = Literal["ok", "warning", "problem"]
@@ -288,7 +289,7 @@ def _index(settings: Settings, *, full: bool) -> Finding:
     try:
         with Store.open(settings.index, embedder) as store:
             papers = len(store)
-            thorough = full or papers <= _COMPARED_PAPERS
+            thorough = can_write(settings.index) and (full or papers <= _COMPARED_PAPERS)
             differences = store.check() if thorough else store.check_numbers()
     except USER_ERRORS as error:
         return Finding("problem", "index", str(error), error.hint)

@@ -15,6 +15,7 @@ from typing import Literal
 Operator = Literal["=", "<", "<=", ">", ">="]
 
 _YEARS = re.compile(r"\s*(\d{1,4})?\s*(\.\.|-|–)?\s*(\d{1,4})?\s*")
+_COMPARED_FIELD = re.compile(r"[\w. -]+")
 _CONDITION = re.compile(r"\s*([^=<>]+?)\s*(<=|>=|=|<|>)\s*(.+?)\s*", re.DOTALL)
 
 
@@ -103,6 +104,10 @@ def _condition(text: str) -> Condition:
         raise ValueError(f'"{text}" is no condition: FIELD=VALUE, or with < <= > >= for numbers')
     field, operator, value = match.groups()
     if operator != "=":
+        if not _COMPARED_FIELD.fullmatch(field):
+            raise ValueError(
+                f'"{field}" can be compared by = alone: it has more than letters in it'
+            )
         try:
             number = Decimal(value)
         except InvalidOperation:

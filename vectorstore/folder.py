@@ -87,6 +87,8 @@ class IndexFolder:
         """
         if self.path.exists() and not self.path.is_dir():
             raise self._foreign()
+        if self.path.is_dir() and not can_write(self.path):
+            raise self._unwritable("permission denied")
         names = self._names()
         if self.former_records.exists() and not cleared:
             raise self._incomplete()
@@ -96,7 +98,10 @@ class IndexFolder:
             raise self._incomplete()
         if names and not cleared:
             raise self._foreign()
-        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise self._unwritable(error.strerror) from error
         return False
 
     def clear(self) -> None:
@@ -132,6 +137,8 @@ class IndexFolder:
             lock.acquire(timeout=_LOCK_SECONDS)
         except Timeout as error:
             raise self._locked(holder) from error
+        except OSError as error:
+            raise self._unwritable(error.strerror) from error
         try:
             holder.write_text(str(os.getpid()), encoding="ascii")
             yield
@@ -157,6 +164,8 @@ class IndexFolder:
             lock.acquire(timeout=0)
         except Timeout:
             return True
+        except OSError:  # a folder that cannot be written
+            return False
         lock.release()
         return False
 
@@ -187,6 +196,13 @@ class IndexFolder:
         reason = f"the index in {self.path} is incomplete"
         return IndexDamagedError(reason, path=self.path, hint=repair_hint(self.path))
 
+    def _unwritable(self, why: str | None) -> IndexDamagedError:
+        reason = (
+            f"the index in {self.path} cannot be written ({(why or 'no reason given').lower()})"
+        )
+        hint = "check the permissions of the folder, or name another one with --index"
+        return IndexDamagedError(reason, path=self.path, hint=hint)
+
     def _locked(self, holder: Path) -> IndexLockedError:
         try:
             who = f"process {int(holder.read_text(encoding='ascii'))}"
@@ -194,6 +210,11 @@ class IndexFolder:
             who = "another process"
         reason = f"{who} is writing the index in {self.path}"
         return IndexLockedError(reason, path=self.path, hint="wait until it is done, and try again")
+
+
+def can_write(folder: Path) -> bool:
+    """Tell whether this process may make files in a folder."""
+    return os.access(folder, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
 
 
 def _remove(path: Path) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import logging
 import math
+import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -21,6 +23,7 @@ from numpy.typing import NDArray
 
 from vectorstore.errors import IndexDamagedError
 from vectorstore.filters import Condition, Filters
+from vectorstore.folder import can_write
 from vectorstore.manifest import repair_hint
 from vectorstore.normalize import normalize
 from vectorstore.types import Paper
@@ -53,11 +56,13 @@ class LexicalIndex:
     """An inverted index in a folder. Safe to use from several threads; one process may write."""
 
     def __init__(self, folder: Path, index: tantivy.Index) -> None:
-        """Wrap an open index; use ``open`` or ``create``."""
+        """Wrap an open index; use ``create``."""
         self._folder = folder
         self._index = index
         self._schema = index.schema
         self._analyzer = _analyzer()
+        self._copy: tempfile.TemporaryDirectory[str] | None = None
+        """What is really read, where the folder cannot be written."""
 
     @classmethod
     def create(cls, folder: Path) -> LexicalIndex:
@@ -68,23 +73,28 @@ class LexicalIndex:
         """
         import tantivy
 
+        if folder.is_dir() and not can_write(folder):
+            return cls._of_copy(folder)
         folder.mkdir(parents=True, exist_ok=True)
         with _translated(folder):
             index = tantivy.Index(_schema(), path=str(folder))
         return cls._configured(folder, index)
 
     @classmethod
-    def open(cls, folder: Path) -> LexicalIndex:
-        """Open the index in the folder.
-
-        Raises:
-            IndexDamagedError: If there is none, or it cannot be opened.
-        """
+    def _of_copy(cls, folder: Path) -> LexicalIndex:
+        """Open a copy of a folder that cannot be written: tantivy takes a lock to read, too."""
         import tantivy
 
+        copy = tempfile.TemporaryDirectory(prefix="abstract-assistant-")
         with _translated(folder):
-            index = tantivy.Index.open(str(folder))
-        return cls._configured(folder, index)
+            shutil.copytree(
+                folder, f"{copy.name}/lexical", copy_function=shutil.copyfile,
+                ignore=shutil.ignore_patterns("*.lock"),
+            )  # fmt: skip
+            Path(copy.name, "lexical").chmod(0o700)
+            made = cls._configured(folder, tantivy.Index.open(f"{copy.name}/lexical"))
+        made._copy = copy
+        return made
 
     @classmethod
     def _configured(cls, folder: Path, index: tantivy.Index) -> LexicalIndex:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from vectorstore.errors import IndexDamagedError
+from vectorstore.folder import can_write
 from vectorstore.manifest import rebuild_hint
 from vectorstore.types import Paper
 
@@ -93,8 +94,10 @@ class Records:
         """
         self._path = path
         self._lock = threading.RLock()
+        # Without leave to write, SQLite cannot keep its journal; nor can anybody else, then.
+        is_fixed = not create and not can_write(path.parent)
         with self._translated():
-            mode = "rwc" if create else "rw"
+            mode = "rwc" if create else "ro&immutable=1" if is_fixed else "rw"
             self._connection = sqlite3.connect(
                 f"{path.resolve().as_uri()}?mode={mode}",
                 uri=True,
@@ -103,7 +106,8 @@ class Records:
                 check_same_thread=False,
             )
             # Readers go on while another process writes.
-            self._connection.execute("PRAGMA journal_mode = WAL")
+            if not is_fixed:
+                self._connection.execute("PRAGMA journal_mode = WAL")
             if create:
                 self._connection.executescript(_SCHEMA)
             self._connection.execute(f"{_SELECT} LIMIT 1").fetchall()

@@ -164,21 +164,18 @@ def test_document_frequency_counts_papers_that_are_there_now(index: LexicalIndex
 
 def test_what_another_opening_wrote_is_seen_after_reload(tmp_path: Path) -> None:
     reader = LexicalIndex.create(tmp_path)
-    put(LexicalIndex.open(tmp_path), [paper("a", "word")])
+    put(LexicalIndex.create(tmp_path), [paper("a", "word")])
     reader.reload()
     assert ids(reader) == {"a"}
 
 
-def test_a_damaged_or_missing_index_is_an_error_for_the_user(tmp_path: Path) -> None:
+def test_a_damaged_index_is_an_error_for_the_user(tmp_path: Path) -> None:
     folder = tmp_path / "lexical"
     put(LexicalIndex.create(folder), [paper("a", "word")])
     (folder / "meta.json").write_text("{")
-    for opening in (LexicalIndex.open, LexicalIndex.create):
-        with pytest.raises(IndexDamagedError, match="lexical index") as caught:
-            opening(folder)
-        assert "assistant repair" in caught.value.hint
-    with pytest.raises(IndexDamagedError):
-        LexicalIndex.open(tmp_path / "nowhere")
+    with pytest.raises(IndexDamagedError, match="lexical index") as caught:
+        LexicalIndex.create(folder)
+    assert "assistant repair" in caught.value.hint
 
 
 @given(abstracts=ABSTRACTS, wanted=st.lists(st.sampled_from(WORDS), min_size=1, max_size=3))
