@@ -18,6 +18,7 @@ from assistant import console
 from assistant.cli_engine import calibrate, evaluate, states_app, warm
 from assistant.cli_models import models_app
 from assistant.cli_papers import ingest, papers_app, repair, search
+from assistant.cli_serve import mcp, serve
 from assistant.console import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_PARTLY, EXIT_PIPE
 from assistant.options import (
     ENGINE,
@@ -96,6 +97,8 @@ app.command()(repair)
 app.command()(warm)
 app.command("eval")(evaluate)
 app.command()(calibrate)
+app.command()(serve)
+app.command()(mcp)
 app.add_typer(states_app, name="states")
 app.add_typer(papers_app, name="papers")
 app.add_typer(models_app, name="models")
@@ -243,30 +246,6 @@ def batch(
         raise typer.Exit(EXIT_PARTLY)
 
 
-@app.command()
-@configured(*ENGINE)
-def serve(
-    settings: "Settings",
-    host: Annotated[
-        str, typer.Option(help="Anything but the default can be reached from other machines.")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="The next free one is taken.")] = 7860,
-    open_browser: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
-) -> None:
-    """Open the chat page, on this machine alone.
-
-    Examples:
-      assistant serve --open
-      assistant serve --port 8000
-    """
-    from assistant.web import serve as serve_page
-
-    with console.open_assistant(settings) as assistant:
-        assistant.preload()
-        assistant.read_ahead()
-        serve_page(assistant, host=host, port=port, open_browser=open_browser, announce=_announce)
-
-
 # Health
 
 
@@ -301,10 +280,6 @@ def doctor(
 
 
 # What the commands share
-
-
-def _announce(line: str) -> None:
-    console.terminal().note(line)
 
 
 def _run_batch(prepared: "Batch", settings: "Settings", answers: Path) -> "BatchReport":

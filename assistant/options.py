@@ -35,6 +35,14 @@ _OPTIONS: Mapping[str, Any] = {
     "threads": Annotated[
         int | None, typer.Option("--threads", min=1, help="Threads of the model.")
     ],
+    "api_key": Annotated[
+        str | None,
+        typer.Option("--api-key", metavar="KEY", help="What who asks must know."),
+    ],
+    "rate_limit": Annotated[
+        str | None,
+        typer.Option("--rate-limit", metavar="N/PERIOD", help="Such as 240/minute, an address."),
+    ],
     "offline": Annotated[
         bool | None, typer.Option("--offline", help="Fetch nothing, not even a missing model.")
     ],

@@ -120,18 +120,7 @@ class Answer:
             "reason": self.reason,
             "standalone_question": self.standalone_question,
             "lead": self.lead,
-            "citations": [
-                {
-                    "number": citation.number,
-                    "paper_id": citation.paper_id,
-                    "title": citation.title,
-                    "chunk_id": citation.chunk_id,
-                    "start": citation.start,
-                    "end": citation.end,
-                    "quote": citation.quote,
-                }
-                for citation in self.citations
-            ],
+            "citations": [citation_fields(citation) for citation in self.citations],
             "sentences": [
                 {
                     "text": sentence.text,
@@ -200,6 +189,19 @@ class Answer:
         )
         text = html.escape(self.text).replace("\n", "<br>")
         return f"<p>{text}</p><ol>{quotes}</ol>" if quotes else f"<p>{text}</p>"
+
+
+def citation_fields(citation: Citation) -> dict[str, Any]:
+    """A citation as the JSON contract has it."""
+    return {
+        "number": citation.number,
+        "paper_id": citation.paper_id,
+        "title": citation.title,
+        "chunk_id": citation.chunk_id,
+        "start": citation.start,
+        "end": citation.end,
+        "quote": citation.quote,
+    }
 
 
 def _rounded(value: float | None, digits: int) -> float | None:

@@ -19,16 +19,18 @@ from collections.abc import Callable, Iterator, Sequence, Sized
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from assistant import page
 from assistant.ahead import Progress
 from assistant.errors import USER_ERRORS
+from assistant.gate import LOOPBACK
 from assistant.turn import Turn, advance, failed, stopped, tick
 from assistant.types import Event
 
 if TYPE_CHECKING:
     import gradio as gr
+    from starlette.applications import Starlette
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 logger = logging.getLogger(__name__)
@@ -42,7 +44,6 @@ RELEASE_SECONDS = 2.0
 AHEAD_SECONDS = 2.0
 """Between two looks at how many papers were read ahead."""
 PORTS_TRIED = 100
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 _ASSETS = Path(__file__).parent
 _CONTENT_POLICY = (
@@ -280,64 +281,26 @@ def build_page(assistant: StreamingAssistant) -> "gr.Blocks":
     return blocks
 
 
-def serve(
-    assistant: StreamingAssistant,
-    *,
-    host: str = "127.0.0.1",
-    port: int = 7860,
-    open_browser: bool = False,
-    announce: Callable[[str], None] = logger.info,
-) -> None:
-    """Serve the page until interrupted.
+def mount_page(app: "Starlette", assistant: StreamingAssistant, *, host: str, port: int) -> None:
+    """Add the page to an application, under all paths that it does not use itself.
 
     Args:
-        assistant: Answers the questions.
-        host: Address to listen on; anything but the default can be reached from other machines.
-        port: Where to listen; the next free port is taken if this one is not free.
-        open_browser: Show the page in the user's browser.
-        announce: Told where the page is, and what is unusual about it, a line at a time.
-
-    Raises:
-        OSError: If no port can be had at ``host``.
-    """
-    blocks, url = launch(assistant, host=host, port=port, announce=announce)
-    if open_browser:
-        import webbrowser
-
-        webbrowser.open(url)
-    try:
-        threading.Event().wait()
-    except KeyboardInterrupt:
-        announce("Closing the page.")
-    finally:
-        blocks.close(verbose=False)
-
-
-def launch(
-    assistant: StreamingAssistant,
-    *,
-    host: str = "127.0.0.1",
-    port: int = 7860,
-    announce: Callable[[str], None] = logger.info,
-) -> "tuple[gr.Blocks, str]":
-    """Start serving in the background; return the page, to be closed, and its address.
-
-    Raises:
-        OSError: If no port can be had at ``host``.
+        app: Decides who may reach the page, and from which sites.
+        assistant: Answers the questions of all visitors.
+        host: Where the application will listen.
+        port: Where the application will listen.
     """
     blocks = build_page(assistant)
-    chosen = free_port(host, port)
-    if chosen != port and port != 0:
-        announce(f"Port {port} is taken; using {chosen}.")
+    import gradio as gr
+    from starlette.middleware import Middleware
+
     _keep_local_requests_local()
-    blocks.launch(
+    gr.mount_gradio_app(
+        cast("Any", app),  # a FastAPI, of which this module needs to know nothing
+        blocks,
+        path="/",
         server_name=host,
-        server_port=chosen,
-        prevent_thread_lock=True,
-        inbrowser=False,
-        inline=False,
-        quiet=True,
-        share=False,
+        server_port=port,
         ssr_mode=False,
         pwa=False,
         mcp_server=False,
@@ -346,17 +309,13 @@ def launch(
         footer_links=[],
         allowed_paths=[],
         max_file_size="1mb",
-        strict_cors=True,
-        favicon_path=_ASSETS / "page.svg",
+        favicon_path=str(_ASSETS / "page.svg"),
         theme=_theme(),
         # As a style element of our own: Gradio rewrites the selectors of its `css` argument.
         head=f"<style>{(_ASSETS / 'page.css').read_text(encoding='utf-8')}</style>",
         js=(_ASSETS / "page.js").read_text(encoding="utf-8"),
-        app_kwargs={"middleware": _middleware(host)},
+        app_kwargs={"middleware": [Middleware(_SecurityHeaders)]},
     )
-    url = f"http://{f'[{host}]' if ':' in host else host}:{chosen}"
-    announce(f"Abstract Assistant is at {url}")
-    return blocks, url
 
 
 def free_port(host: str, port: int) -> int:
@@ -635,17 +594,6 @@ def _theme() -> "gr.themes.Base":
         font=("ui-sans-serif", "system-ui", "sans-serif"),
         font_mono=("ui-monospace", "Consolas", "monospace"),
     )
-
-
-def _middleware(host: str) -> list[Any]:
-    from starlette.middleware import Middleware
-    from starlette.middleware.trustedhost import TrustedHostMiddleware
-
-    layers = [Middleware(_SecurityHeaders)]
-    if host in LOOPBACK:
-        # A foreign site whose name resolves to this machine must not reach the page.
-        layers.append(Middleware(TrustedHostMiddleware, allowed_hosts=[*LOOPBACK, "[::1]"]))
-    return layers
 
 
 class _SecurityHeaders:

@@ -19,14 +19,18 @@ HEAVY = (
     "Bio",
     "chromadb",
     "defusedxml",
+    "fastapi",
     "gradio",
     "huggingface_hub",
     "ir_measures",
     "langchain_text_splitters",
+    "limits",
     "llama_cpp",
     "matplotlib",
+    "mcp",
     "onnx",
     "onnxruntime",
+    "prometheus_client",
     "pyarrow",
     "pybtex",
     "rispy",
@@ -34,6 +38,7 @@ HEAVY = (
     "sklearn",
     "tantivy",
     "tokenizers",
+    "uvicorn",
 )
 """Libraries that take long to import or bring much along."""
 

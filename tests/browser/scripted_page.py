@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from assistant.web import serve
+from assistant.server import serve
 from tests.fakes import ScriptedAssistant, ScriptedStream, default_stories
 
 EXAMPLES = (
