@@ -160,6 +160,10 @@ def ask(
     venue: VenueOption = None,
     where: WhereOption = None,
     as_json: JsonFlag = False,
+    as_events: Annotated[
+        bool,
+        typer.Option("--events", help="Print each step as it comes, as JSON, a line each."),
+    ] = False,
 ) -> None:
     """Answer a question, with a quotation for every sentence.
 
@@ -169,13 +173,20 @@ def ask(
     Examples:
       assistant ask "Which datasets does BenchX compare on?"
       assistant ask "Which datasets does BenchX compare on?" --json | jq .citations
+      assistant ask "Which datasets does BenchX compare on?" --events | jq -r .type
       assistant ask "How are faces edited?" --year 2023.. --author Kim --where category=cs.CV
       echo "What is a geometric map?" | assistant ask
     """
+    from assistant.events import event_as_dict
+
     text = console.question_text(question, "ask")
     met = filters_of(year, author, venue, where)
     with console.open_assistant(settings) as assistant:
-        if as_json:
+        if as_events:
+            with assistant.stream(text, where=met) as events:
+                for event in events:
+                    console.print_json_line(event_as_dict(event))
+        elif as_json:
             console.print_json(assistant.ask(text, where=met).as_dict())
         else:
             console.terminal().show_answer(lambda: assistant.stream(text, where=met))
