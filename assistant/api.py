@@ -370,7 +370,8 @@ def _answer_errors(api: "FastAPI") -> None:
     async def on_gone(_: Request, __: Exception) -> JSONResponse:
         return respond(408, error_fields(408, "the request did not arrive, or its sender has gone"))
 
-    async def on_anything(_: Request, __: Exception) -> JSONResponse:
+    async def on_anything(request: Request, error: Exception) -> JSONResponse:
+        logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
         return respond(500, _internal())
 
     handlers: dict[type[Exception], Callable[[Request, Exception], Awaitable[JSONResponse]]] = {

@@ -222,22 +222,26 @@ class ModelList(BaseModel):
 class Script:
     """The text of an answer as it grows, with its annotations.
 
-    Streamed or not, the text is the same: sentences of one paper make a paragraph.
+    Streamed or not, the text is the same: sentences of one paper make a paragraph, or an entry
+    below what stands above them.
     """
 
     url_of: UrlOf
     text: str = ""
     annotations: list[Annotation] = field(default_factory=list)
     _paper: str | None = None
+    _break: str = "\n\n"
 
     def open(self, lead: str) -> str:
         """Add what stands above the sentences; returns what is new."""
-        return self._add(inactive(lead)) if lead else ""
+        if lead:
+            self._break = "\n- "
+        return self._add(inactive(lead))
 
     def say(self, sentence: Sentence) -> str:
         """Add a sentence; returns what is new."""
         paper = sentence.citations[0].paper_id if sentence.citations else None
-        separator = " " if paper == self._paper else "\n\n"
+        separator = " " if paper == self._paper else self._break
         self._paper = paper
         start = len(self.text)
         piece = self._add((separator if self.text else "") + inactive(sentence.text))

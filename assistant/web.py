@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from assistant import page
 from assistant.ahead import Progress
 from assistant.errors import USER_ERRORS
-from assistant.gate import LOOPBACK
 from assistant.turn import Turn, advance, failed, stopped, tick
 from assistant.types import Event
 
@@ -294,7 +293,6 @@ def mount_page(app: "Starlette", assistant: StreamingAssistant, *, host: str, po
     import gradio as gr
     from starlette.middleware import Middleware
 
-    _keep_local_requests_local()
     gr.mount_gradio_app(
         cast("Any", app),  # a FastAPI, of which this module needs to know nothing
         blocks,
@@ -620,11 +618,3 @@ def _forbid_telemetry() -> None:
     # Read by Gradio when it is imported and again later.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
-
-
-def _keep_local_requests_local() -> None:
-    # Gradio asks its own server whether it is up; a proxy of the user must not answer that.
-    for name in ("no_proxy", "NO_PROXY"):
-        listed = [entry for entry in os.environ.get(name, "").split(",") if entry]
-        missing = [entry for entry in LOOPBACK if entry not in listed]
-        os.environ[name] = ",".join([*listed, *missing])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -107,3 +109,13 @@ def test_sources_come_only_if_they_are_asked_for() -> None:
     listed = completion(answer("?", said, PAPERS), str, sources=True).choices[0].message.content
     assert plain == "Fast. [1]"
     assert listed == f"Fast. [1]\n\nSources:\n- [1] {PAPERS[0].title}: “Larch”"
+
+
+def test_a_listing_is_a_list() -> None:
+    said = [
+        Sentence(f"{paper.title} [{n}]", (citation(n, paper, paper.abstract[:9]),), support=1.0)
+        for n, paper in enumerate(PAPERS[:2], start=1)
+    ]
+    listing = replace(answer("?", said, PAPERS), lead="2 of 4 papers:")
+    text = completion(listing, str, sources=False).choices[0].message.content
+    assert text == f"2 of 4 papers:\n- {PAPERS[0].title} [1]\n- {PAPERS[1].title} [2]"
