@@ -55,7 +55,7 @@ def mcp_routes(
 ) -> tuple["list[BaseRoute]", Callable[[], AbstractAsyncContextManager[None]]]:
     """The route ``/mcp``, and what must be running while it is served."""
     server = build_mcp(desk)
-    app = server.streamable_http_app(stateless_http=True, json_response=True, host=host)
+    app = server.streamable_http_app(stateless_http=True, host=host)
     return app.routes, server.session_manager.run
 
 

@@ -37,11 +37,17 @@ _OPTIONS: Mapping[str, Any] = {
     ],
     "api_key": Annotated[
         str | None,
-        typer.Option("--api-key", metavar="KEY", help="What who asks must know."),
+        typer.Option(
+            "--api-key", metavar="KEY", help="Who asks must send it; better: ASSISTANT_API_KEY."
+        ),
     ],
     "rate_limit": Annotated[
         str | None,
-        typer.Option("--rate-limit", metavar="N/PERIOD", help="Such as 240/minute, an address."),
+        typer.Option(
+            "--rate-limit",
+            metavar="N/PERIOD",
+            help="Requests from one address, such as 240/minute.",
+        ),
     ],
     "offline": Annotated[
         bool | None, typer.Option("--offline", help="Fetch nothing, not even a missing model.")

@@ -112,6 +112,7 @@ def run(app: ASGIApp, *, host: str, port: int, on_start: Callable[[], None]) -> 
 
     Raises:
         KeyboardInterrupt: It was interrupted, and has ended in order.
+        OSError: It could not start; most likely somebody else has taken the port.
     """
     import uvicorn
 
@@ -132,7 +133,11 @@ def run(app: ASGIApp, *, host: str, port: int, on_start: Callable[[], None]) -> 
         limit_concurrency=MOST_CONNECTIONS,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
-    Server(config).run()
+    server = Server(config)
+    with contextlib.suppress(SystemExit):  # uvicorn's way to say that it cannot start
+        server.run()
+    if not server.started:
+        raise OSError(f"cannot serve at {host}, port {port}; try another with --port")
 
 
 def _add_mcp(app: Starlette, desk: Desk, host: str) -> None:

@@ -17,7 +17,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 
 from assistant.gate import Access
-from tests.assistant.serving import PATIENCE_SECONDS, served
+from tests.assistant.serving import PATIENCE_SECONDS, eventually, served
 from tests.fakes import PAPERS, ScriptedAssistant, default_stories
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -122,3 +122,34 @@ def test_over_http_the_key_is_asked_for(key: str) -> None:
     else:
         with pytest.raises((MCPError, BaseExceptionGroup)):
             run(use())
+
+
+def test_the_model_stops_when_its_mcp_client_leaves() -> None:
+    scripted = ScriptedAssistant(default_stories(), papers=len(PAPERS), pause_seconds=0.01)
+    call = {
+        "jsonrpc": "2.0",
+        "id": 1,
+        "method": "tools/call",
+        "params": {"name": "ask", "arguments": {"question": "endless"}},
+    }
+    headers = {"accept": "application/json, text/event-stream"}
+    with served(scripted) as url:
+        with pytest.raises(httpx2.ReadTimeout):
+            httpx2.post(f"{url}/mcp", json=call, headers=headers, timeout=1, trust_env=False)
+        assert scripted.went_on.wait(PATIENCE_SECONDS)
+    assert scripted.closed == ["endless"]
+
+
+def test_a_cancelled_call_stops_the_model() -> None:
+    scripted = ScriptedAssistant(default_stories(), papers=len(PAPERS), pause_seconds=0.01)
+
+    async def use() -> None:
+        with served(scripted) as url:
+            async with Client(f"{url}/mcp") as client:
+                call = asyncio.create_task(client.call_tool("ask", {"question": "endless"}))
+                await asyncio.to_thread(eventually, lambda: scripted.asked)
+                call.cancel()
+                assert await asyncio.to_thread(scripted.went_on.wait, PATIENCE_SECONDS)
+
+    run(use())
+    assert scripted.closed == ["endless"]
