@@ -1,5 +1,6 @@
 """Commands that serve: the page and the API, and MCP."""
 
+import signal
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -73,4 +74,7 @@ def mcp(settings: "Settings") -> None:
 
     with console.open_assistant(settings) as assistant:
         assistant.preload()
+        # Ctrl-C ends it at once: whoever waits for standard input cannot be interrupted in order,
+        # and there is nothing to lose.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         serve_stdio(assistant)

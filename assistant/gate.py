@@ -98,9 +98,8 @@ class Gate:
             await self._app(scope, receive, send)
             return
         by_program = scope["path"].startswith(PROGRAM_PATHS)
-        if not self._has_key(scope, by_program=by_program):
-            await _refuse_stranger(scope, send, by_program=by_program)
-        elif by_program and (seconds := self._wait(scope)):
+        # Before the key is looked at, so that nobody may guess it for long.
+        if by_program and (seconds := self._wait(scope)):
             await _respond(
                 send,
                 429,
@@ -109,6 +108,8 @@ class Gate:
                 code="rate_limit_exceeded",
                 headers={"retry-after": str(seconds)},
             )
+        elif not self._has_key(scope, by_program=by_program):
+            await _refuse_stranger(scope, send, by_program=by_program)
         elif _announced_bytes(scope) > MOST_BYTES:
             await _respond(
                 send,

@@ -271,6 +271,15 @@ def test_who_asks_too_often_is_told_when_to_come_back(scripted: ScriptedAssistan
         assert httpx.get(f"{url}/health", trust_env=False).status_code == 200
 
 
+def test_the_key_cannot_be_guessed_for_long(scripted: ScriptedAssistant) -> None:
+    with served(scripted, Access(key=KEY, rate_limit="2/minute")) as url:
+        guesses = [
+            httpx.get(f"{url}/v1/models", headers={"authorization": f"Bearer {n}"}, trust_env=False)
+            for n in range(3)
+        ]
+    assert [each.status_code for each in guesses] == [401, 401, 429]
+
+
 def test_a_foreign_name_does_not_reach_the_server(http: httpx.Client) -> None:
     assert http.get("/v1/models", headers={"host": "evil.example"}).status_code == 400
 

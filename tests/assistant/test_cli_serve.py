@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import httpx
 import pytest
@@ -92,42 +93,71 @@ def test_what_is_not_safe_is_not_served(arguments: tuple[str, ...], words: str) 
     assert "short" not in done.stderr or "--api-key" not in arguments
 
 
-def test_on_standard_output_mcp_alone_is_spoken() -> None:
-    initialize = {
-        "jsonrpc": "2.0",
-        "id": 1,
-        "method": "initialize",
-        "params": {
-            "protocolVersion": "2025-06-18",
-            "capabilities": {},
-            "clientInfo": {"name": "test", "version": "1"},
-        },
-    }
-    ask = {
-        "jsonrpc": "2.0",
-        "id": 2,
-        "method": "tools/call",
-        "params": {"name": "ask", "arguments": {"question": "How fast is it?"}},
-    }
-    ready = {"jsonrpc": "2.0", "method": "notifications/initialized"}
+INITIALIZE: dict[str, object] = {
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "initialize",
+    "params": {
+        "protocolVersion": "2025-06-18",
+        "capabilities": {},
+        "clientInfo": {"name": "test", "version": "1"},
+    },
+}
+READY: dict[str, object] = {"jsonrpc": "2.0", "method": "notifications/initialized"}
+
+
+def asking(question: str) -> dict[str, object]:
+    call = {"name": "ask", "arguments": {"question": question}}
+    return {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": call}
+
+
+@contextmanager
+def speaking_mcp() -> Iterator[tuple[subprocess.Popen[str], IO[str], IO[str]]]:
+    """Run `assistant mcp`; yields it with its standard input and output, past the greeting."""
     with subprocess.Popen(
         [*SCRIPTED, "mcp", "-vv"],
         cwd=ROOT,
+        env={**os.environ, "PAUSE": "0.01"},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
     ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        answers = []
-        for message in (initialize, ready, ask):
-            process.stdin.write(json.dumps(message) + "\n")
-            process.stdin.flush()
-            if "id" in message:
-                answers.append(json.loads(process.stdout.readline()))
-        process.stdin.close()
-        assert process.stdout.read() == ""
+        try:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            say(process.stdin, INITIALIZE)
+            assert json.loads(process.stdout.readline())["id"] == 1
+            say(process.stdin, READY)
+            yield process, process.stdin, process.stdout
+        finally:
+            process.kill()
+
+
+def say(stream: IO[str], message: dict[str, object]) -> None:
+    stream.write(json.dumps(message) + "\n")
+    stream.flush()
+
+
+def test_on_standard_output_mcp_alone_is_spoken() -> None:
+    with speaking_mcp() as (process, stdin, stdout):
+        say(stdin, asking("How fast is it?"))
+        answer = json.loads(stdout.readline())
+        assert answer["result"]["structuredContent"]["status"] == "answered"
+        stdin.close()
+        assert stdout.read() == ""
         assert process.wait(PATIENCE_SECONDS) == 0
-    assert [each["id"] for each in answers] == [1, 2]
-    assert answers[1]["result"]["structuredContent"]["status"] == "answered"
+
+
+def test_mcp_ends_with_its_input_in_the_middle_of_an_answer() -> None:
+    with speaking_mcp() as (process, stdin, _):
+        say(stdin, asking("endless"))
+        stdin.close()
+        assert process.wait(PATIENCE_SECONDS) == 0
+
+
+def test_mcp_ends_at_ctrl_c() -> None:
+    with speaking_mcp() as (process, stdin, _):
+        say(stdin, asking("endless"))
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE_SECONDS) in (-signal.SIGINT, 130)
