@@ -92,6 +92,27 @@ def test_a_stream_says_the_same_as_the_whole(client: openai.OpenAI, question: st
     assert streamed.usage == whole.usage
 
 
+def test_the_stream_is_what_other_clients_parse(http: httpx.Client) -> None:
+    """Line by line, as Open WebUI and editors do, which take the annotations of any delta."""
+    body = {"model": MODEL, "messages": said("How fast is it?"), "stream": True}
+    with http.stream("POST", "/v1/chat/completions", json=body) as got:
+        assert got.headers["content-type"].startswith("text/event-stream")
+        lines = [line.removeprefix("data: ") for line in got.iter_lines() if line]
+    assert lines[-1] == "[DONE]"
+    chunks = [json.loads(line) for line in lines[:-1]]
+    assert len({chunk["id"] for chunk in chunks}) == 1
+    deltas = [chunk["choices"][0]["delta"] for chunk in chunks]
+    assert deltas[0]["role"] == "assistant"
+    assert sum(bool(delta.get("content")) for delta in deltas) == 2, "a sentence at a time"
+    quotes = [
+        annotation["paper_citation"]["quote"]
+        for delta in deltas
+        for annotation in delta.get("annotations", ())
+    ]
+    assert quotes[1:] == ["Numbers are the most frequent error."]
+    assert [chunk["choices"][0]["finish_reason"] for chunk in chunks][-2:] == [None, "stop"]
+
+
 def test_earlier_questions_go_along(client: openai.OpenAI, scripted: ScriptedAssistant) -> None:
     client.chat.completions.create(
         model=MODEL, messages=said("And how large?", "How fast is it?"), temperature=0.0

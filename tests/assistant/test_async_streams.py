@@ -130,7 +130,7 @@ def test_closing_the_worker_ends_the_streams_that_wait(machine: Machine) -> None
 
 
 def test_the_real_assistant_answers_coroutines(assistant: Assistant) -> None:
-    question = "How many datasets does BenchX include?"
+    question = "How many papers are there on machine unlearning?"
 
     async def ask() -> None:
         events: list[Event] = [event async for event in assistant.astream(question)]
