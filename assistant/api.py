@@ -24,6 +24,7 @@ from assistant.api_models import (
     PaperPage,
     SearchRequest,
     SearchResult,
+    filters_of,
 )
 from assistant.asking import Desk
 from assistant.errors import (
@@ -128,7 +129,8 @@ def _add_papers(api: "FastAPI", desk: Desk) -> None:
     @api.post("/v1/search", tags=["papers"])
     def search(body: SearchRequest) -> SearchResult:
         """Find papers, without the language model."""
-        return SearchResult(passages=list(desk.assistant.search(body.query, top_k=body.top_k)))
+        found = desk.assistant.search(body.query, body.top_k, filters_of(body.where))
+        return SearchResult(passages=list(found))
 
     @api.get("/v1/papers", tags=["papers"])
     def list_papers(
@@ -162,10 +164,11 @@ def _add_questions(api: "FastAPI", desk: Desk) -> None:
         open_until_sent: Annotated[AsyncExitStack, Depends(_until_sent)],
     ) -> Any:
         """Answer a question. An abstention is an answer; see its `status`."""
+        asked = body.question, body.history, filters_of(body.where)
         if not body.stream:
-            answer = await _unless_gone(request, desk.answer(body.question, body.history))
+            answer = await _unless_gone(request, desk.answer(*asked))
             return AnswerBody.model_validate(answer.as_dict())
-        events = await open_until_sent.enter_async_context(desk.asked(body.question, body.history))
+        events = await open_until_sent.enter_async_context(desk.asked(*asked))
         first = await anext(events)
         lines = _with_errors(event_as_dict(each) async for each in _chained(first, events))
         return StreamingResponse(_sse(lines), media_type="text/event-stream", headers=_UNCACHED)
@@ -200,11 +203,12 @@ def _add_chat(api: "FastAPI", desk: Desk) -> None:
         """Answer the last message; the user's earlier ones are what it may lean on."""
         _check_model(body.model)
         base = str(request.base_url)
+        asked = body.question, body.history, filters_of(body.where)
         if not body.stream:
-            answer = await _unless_gone(request, desk.answer(body.question, body.history))
+            answer = await _unless_gone(request, desk.answer(*asked))
             papers = [passage.paper for passage in answer.passages]
             return completion(answer, _urls(base, papers), sources=body.sources)
-        events = await open_until_sent.enter_async_context(desk.asked(body.question, body.history))
+        events = await open_until_sent.enter_async_context(desk.asked(*asked))
         first = await anext(events)
         chunks = _with_errors(_chunks(_chained(first, events), body, base))
         return StreamingResponse(

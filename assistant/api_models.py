@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, RootModel
 
 from assistant.question import MOST_CHARACTERS
 from vectorstore import Paper, Passage
+from vectorstore.filters import Condition, Filters
 
 MOST_PAPERS = 100
 """Papers of one page or search."""
@@ -26,13 +27,65 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-Integer = Annotated[int, BeforeValidator(_whole)]
+# The bounds stand before the validator, or the description would not have them.
+Year = Annotated[int, Field(ge=0, le=9999), BeforeValidator(_whole)]
+TopK = Annotated[int, Field(ge=1, le=MOST_PAPERS), BeforeValidator(_whole)]
 
 
 class _Request(BaseModel):
     """An unknown field is refused: it is a mistake, or for a newer version."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
+
+
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class Equal(_Request):
+    """A field of the metadata is this; fields inside fields are named ``a.b``."""
+
+    field: Name = Field(examples=["category"])
+    operator: Literal["="]
+    value: Name = Field(examples=["cs.CL"])
+
+
+class Comparison(_Request):
+    """A number of the metadata compared with another."""
+
+    field: Name = Field(pattern=r"^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*$", examples=["upvotes"])
+    operator: Literal["<", "<=", ">", ">="]
+    value: float = Field(ge=-1e15, le=1e15)
+
+
+class Where(_Request):
+    """Conditions that a paper must meet, all of them; as ``vectorstore.filters.Filters``."""
+
+    from_year: Year | None = None
+    to_year: Year | None = None
+    authors: list[Name] = Field(default=[], max_length=20, description="All of them.")
+    venues: list[Name] = Field(default=[], max_length=20, description="One of them.")
+    metadata: list[Equal | Comparison] = Field(default=[], max_length=20)
+    ids: list[Name] | None = Field(default=None, max_length=1000, description="Only these.")
+
+    @property
+    def filters(self) -> Filters | None:
+        """As the store takes them; None without any."""
+        conditions = (
+            Condition(each.field, each.operator, str(each.value)) for each in self.metadata
+        )
+        found = Filters(
+            years=(self.from_year, self.to_year),
+            authors=tuple(self.authors),
+            venues=tuple(self.venues),
+            conditions=tuple(conditions),
+            ids=None if self.ids is None else tuple(self.ids),
+        )
+        return found or None
+
+
+def filters_of(where: Where | None) -> Filters | None:
+    """As the store takes them; None without any."""
+    return where.filters if where else None
 
 
 class AskRequest(_Request):
@@ -42,6 +95,7 @@ class AskRequest(_Request):
     history: list[QuestionText] = Field(
         default=[], max_length=MOST_EARLIER, description="Earlier questions, oldest first."
     )
+    where: Where | None = Field(default=None, description="What papers must meet.")
     stream: bool = Field(default=False, description="Send the events as they come (SSE).")
 
 
@@ -49,7 +103,8 @@ class SearchRequest(_Request):
     """A search among the papers, without the language model."""
 
     query: QuestionText = Field(examples=["chest x-ray pretraining"])
-    top_k: Integer = Field(default=8, ge=1, le=MOST_PAPERS, description="At most so many papers.")
+    where: Where | None = Field(default=None, description="What papers must meet.")
+    top_k: TopK = Field(default=8, description="At most so many papers.")
 
 
 class CitationBody(BaseModel):

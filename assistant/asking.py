@@ -16,6 +16,7 @@ from assistant.metrics import Metrics
 from assistant.streams import AsyncEventStream, ClosableStream
 from assistant.types import Answer, Done, Event
 from vectorstore import Paper, Passage
+from vectorstore.filters import Filters
 
 MOST_OPEN = 64
 """Questions that are answered or wait; one more would wait for minutes."""
@@ -41,10 +42,14 @@ class ServedAssistant(Protocol):
     def store(self) -> Collection:
         """The papers."""
 
-    def search(self, query: str, top_k: int = 8) -> tuple[Passage, ...]:
+    def search(
+        self, query: str, top_k: int = 8, where: Filters | None = None
+    ) -> tuple[Passage, ...]:
         """The papers closest to a query."""
 
-    def stream(self, question: str, *, history: Sequence[str] = ()) -> ClosableStream[Event]:
+    def stream(
+        self, question: str, *, history: Sequence[str] = (), where: Filters | None = None
+    ) -> ClosableStream[Event]:
         """Answer a question."""
 
 
@@ -58,7 +63,7 @@ class Desk:
 
     @asynccontextmanager
     async def asked(
-        self, question: str, history: Sequence[str] = ()
+        self, question: str, history: Sequence[str] = (), where: Filters | None = None
     ) -> AsyncIterator[AsyncIterator[Event]]:
         """The events of a question; whoever leaves, for whatever reason, stops the model.
 
@@ -69,7 +74,9 @@ class Desk:
             raise UnavailableError(
                 f"{self._open} questions wait already", hint="ask again in a minute"
             )
-        events = AsyncEventStream(lambda: self.assistant.stream(question, history=history))
+        events = AsyncEventStream(
+            lambda: self.assistant.stream(question, history=history, where=where)
+        )
         outcome = "stopped"
 
         async def counted() -> AsyncIterator[Event]:
@@ -91,14 +98,16 @@ class Desk:
             self._count(-1)
             self.metrics.ended(outcome)
 
-    async def answer(self, question: str, history: Sequence[str] = ()) -> Answer:
+    async def answer(
+        self, question: str, history: Sequence[str] = (), where: Filters | None = None
+    ) -> Answer:
         """The answer to a question.
 
         Raises:
             UnavailableError: Too many questions wait already, or the assistant is closing.
             AssistantError, StoreError: As ``Assistant.ask``.
         """
-        async with self.asked(question, history) as events:
+        async with self.asked(question, history, where) as events:
             async for event in events:
                 if isinstance(event, Done):
                     return event.answer

@@ -17,12 +17,15 @@ from langchain_core.retrievers import BaseRetriever
 from pydantic import Field, SkipValidation
 
 from vectorstore import Passage
+from vectorstore.filters import Filters
 
 
 class Searching(Protocol):
     """What a retriever needs of an `Assistant` or a `Store`."""
 
-    def search(self, query: str, top_k: int = 8) -> tuple[Passage, ...]:
+    def search(
+        self, query: str, top_k: int = 8, where: Filters | None = None
+    ) -> tuple[Passage, ...]:
         """The papers closest to a query, best first."""
 
 
@@ -35,6 +38,7 @@ class PaperRetriever(BaseRetriever):
 
     assistant: SkipValidation[Searching] = Field(description="An `Assistant` or a `Store`.")
     top_k: int = Field(default=8, ge=1, description="Papers to return, at most.")
+    where: Filters | None = Field(default=None, description="What papers must meet.")
 
     def _get_relevant_documents(
         self,
@@ -42,7 +46,7 @@ class PaperRetriever(BaseRetriever):
         *,
         run_manager: CallbackManagerForRetrieverRun,  # noqa: ARG002 - LangChain's signature
     ) -> list[Document]:
-        found = self.assistant.search(query, top_k=self.top_k)
+        found = self.assistant.search(query, self.top_k, self.where)
         return [_document(passage) for passage in found]
 
 

@@ -21,22 +21,29 @@ from pydantic import Field, SkipValidation
 
 from assistant.types import Answer
 from vectorstore import Passage
+from vectorstore.filters import Filters
 
 
 class Searching(Protocol):
     """What a retriever needs of an `Assistant` or a `Store`."""
 
-    def search(self, query: str, top_k: int = 8) -> tuple[Passage, ...]:
+    def search(
+        self, query: str, top_k: int = 8, where: Filters | None = None
+    ) -> tuple[Passage, ...]:
         """The papers closest to a query, best first."""
 
 
 class Answering(Protocol):
     """What a query engine needs of an `Assistant`."""
 
-    def ask(self, question: str, *, history: Sequence[str] = ()) -> Answer:
+    def ask(
+        self, question: str, *, history: Sequence[str] = (), where: Filters | None = None
+    ) -> Answer:
         """Answer a question."""
 
-    async def aask(self, question: str, *, history: Sequence[str] = ()) -> Answer:
+    async def aask(
+        self, question: str, *, history: Sequence[str] = (), where: Filters | None = None
+    ) -> Answer:
         """Answer a question."""
 
 
@@ -48,15 +55,17 @@ class PaperRetriever(BaseRetriever):
     Args:
         assistant: An `Assistant` or a `Store`.
         top_k: Papers to return, at most.
+        where: What papers must meet.
     """
 
-    def __init__(self, assistant: Searching, top_k: int = 8) -> None:
+    def __init__(self, assistant: Searching, top_k: int = 8, where: Filters | None = None) -> None:
         super().__init__()
+        self._where = where
         self._assistant = assistant
         self._top_k = top_k
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        found = self._assistant.search(query_bundle.query_str, top_k=self._top_k)
+        found = self._assistant.search(query_bundle.query_str, self._top_k, self._where)
         return [NodeWithScore(node=_node(passage), score=passage.score) for passage in found]
 
 
@@ -69,14 +78,15 @@ class CitedQueryEngine(CustomQueryEngine):
     """
 
     assistant: SkipValidation[Answering] = Field(description="An `Assistant`.")
+    where: Filters | None = Field(default=None, description="What papers must meet.")
 
     def custom_query(self, query_str: str) -> Response:
         """Answer a question."""
-        return _response(self.assistant.ask(query_str))
+        return _response(self.assistant.ask(query_str, where=self.where))
 
     async def acustom_query(self, query_str: str) -> Response:
         """Answer a question."""
-        return _response(await self.assistant.aask(query_str))
+        return _response(await self.assistant.aask(query_str, where=self.where))
 
 
 def _node(passage: Passage) -> TextNode:

@@ -23,6 +23,8 @@ from assistant.api_models import (
     PaperPage,
     QuestionText,
     SearchResult,
+    Where,
+    filters_of,
 )
 from assistant.asking import Desk, ServedAssistant
 from assistant.errors import USER_ERRORS
@@ -78,13 +80,14 @@ def build_mcp(desk: Desk) -> "MCPServer[Any]":
         history: Annotated[
             list[QuestionText] | None, Field(description="Earlier questions, oldest first.")
         ] = None,
+        where: Annotated[Where | None, Field(description="What papers must meet.")] = None,
     ) -> Annotated[CallToolResult, AnswerBody]:
         """Answer a question from the papers, each sentence with an exact quotation.
 
         If no paper holds the answer, the status is "abstained", and the closest papers are told.
         Takes seconds, up to a minute for papers that were never read.
         """
-        answer = await _told(desk.answer(question, history or ()))
+        answer = await _told(desk.answer(question, history or (), filters_of(where)))
         return CallToolResult(
             content=[TextContent(type="text", text=str(answer))],
             structured_content=answer.as_dict(),
@@ -92,10 +95,13 @@ def build_mcp(desk: Desk) -> "MCPServer[Any]":
 
     @server.tool(annotations=reads)
     async def search(
-        query: QuestionText, top_k: Annotated[int, Field(ge=1, le=MOST_PAPERS)] = 8
+        query: QuestionText,
+        top_k: Annotated[int, Field(ge=1, le=MOST_PAPERS)] = 8,
+        where: Annotated[Where | None, Field(description="What papers must meet.")] = None,
     ) -> SearchResult:
         """Find the papers closest to a query, best first, each with its abstract."""
-        found = await _told(asyncio.to_thread(desk.assistant.search, query, top_k))
+        searching = asyncio.to_thread(desk.assistant.search, query, top_k, filters_of(where))
+        found = await _told(searching)
         return SearchResult(passages=list(found))
 
     @server.tool(annotations=reads)

@@ -19,6 +19,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from assistant.api_models import Where
 from assistant.errors import QuestionError
 from assistant.escaping import inactive
 from assistant.question import checked
@@ -92,6 +93,7 @@ class ChatRequest(BaseModel):
     sources: bool = Field(
         default=False, description="Ours: end the text with the list of its sources."
     )
+    where: Where | None = Field(default=None, description="Ours: what papers must meet.")
     n: Literal[1] | None = None
     tools: list[Any] | None = Field(default=None, max_length=0)
     functions: list[Any] | None = Field(default=None, max_length=0)

@@ -136,18 +136,22 @@ class Assistant:
                     return event.answer
         raise self._was_stopped()
 
-    async def aask(self, question: str, *, history: Sequence[str] = ()) -> Answer:
+    async def aask(
+        self, question: str, *, history: Sequence[str] = (), where: Filters | None = None
+    ) -> Answer:
         """Answer a question; `astream` drained. Cancelling it stops the model.
 
         Args and errors are those of `ask`.
         """
-        async with self.astream(question, history=history) as events:
+        async with self.astream(question, history=history, where=where) as events:
             async for event in events:
                 if isinstance(event, Done):
                     return event.answer
         raise self._was_stopped()
 
-    def astream(self, question: str, *, history: Sequence[str] = ()) -> AsyncEventStream[Event]:
+    def astream(
+        self, question: str, *, history: Sequence[str] = (), where: Filters | None = None
+    ) -> AsyncEventStream[Event]:
         """Answer a question, step by step, without blocking the event loop; as `stream`.
 
         Closing the stream, and cancelling the task that reads it, stops the model within a token.
@@ -155,7 +159,7 @@ class Assistant:
         Raises:
             RuntimeError: No event loop is running. What `stream` raises, the iteration raises.
         """
-        return AsyncEventStream(lambda: self.stream(question, history=history))
+        return AsyncEventStream(lambda: self.stream(question, history=history, where=where))
 
     def stream(
         self, question: str, *, history: Sequence[str] = (), where: Filters | None = None

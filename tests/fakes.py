@@ -298,8 +298,11 @@ class ScriptedAssistant:
         """A collection of a given size, of which only four papers can be seen."""
         return ScriptedStore(self.papers)
 
-    def search(self, query: str, top_k: int = 8) -> tuple[Passage, ...]:
+    def search(
+        self, query: str, top_k: int = 8, where: Filters | None = None
+    ) -> tuple[Passage, ...]:
         """Papers that share a word with the query."""
+        self.filters.append(where)
         words = set(query.casefold().split())
         found = [each for each in PAPERS if words & set(each.abstract.casefold().split())]
         return tuple(passage(each, rank) for rank, each in enumerate(found[:top_k], start=1))

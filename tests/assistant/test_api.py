@@ -27,6 +27,7 @@ from tests.fakes import (
     default_stories,
     hostile_story,
 )
+from vectorstore.filters import filters
 
 KEY = "correct horse battery staple"
 MODEL = "abstract-assistant"
@@ -193,6 +194,35 @@ def test_papers_are_found_listed_and_shown(http: httpx.Client) -> None:
     assert [each["id"] for each in page["papers"]] == ["finch", "alder"]
     assert page["total"] == 4
     assert http.get("/v1/papers/larch").json()["abstract"] == PAPERS[0].abstract
+
+
+WHERE = {
+    "from_year": 2020,
+    "authors": ["Kim"],
+    "metadata": [
+        {"field": "category", "operator": "=", "value": "cs.CL"},
+        {"field": "upvotes", "operator": ">=", "value": 50},
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/search", {"query": "weather"}),
+        ("/v1/ask", {"question": "How fast?"}),
+        ("/v1/ask", {"question": "How fast?", "stream": True}),
+        ("/v1/chat/completions", {"model": MODEL, "messages": said("How fast?")}),
+        ("/v1/chat/completions", {"model": MODEL, "messages": said("How fast?"), "stream": True}),
+    ],
+)
+def test_filters_go_along(
+    http: httpx.Client, scripted: ScriptedAssistant, path: str, body: dict[str, Any]
+) -> None:
+    assert http.post(path, json={**body, "where": WHERE}).is_success
+    assert http.post(path, json={**body, "where": {}}).is_success
+    wanted = filters(year="2020..", authors=["Kim"], where=["category=cs.CL", "upvotes>=50.0"])
+    assert scripted.filters == [wanted, None]
 
 
 @pytest.mark.parametrize(
@@ -447,6 +477,13 @@ def test_openais_client_asks_the_real_model(assistant: Assistant) -> None:
         client.chat.completions.stream(model=MODEL, messages=said(question)) as stream,
     ):
         message = stream.get_final_completion().choices[0].message
+        only = [passage.paper.id for passage in assistant.search("editing of faces", 2)][1:]
+        found = httpx.post(
+            f"{url}/v1/search",
+            json={"query": "editing of faces", "where": {"ids": only}},
+            trust_env=False,
+        )
+    assert [each["paper"]["id"] for each in found.json()["passages"]] == only
     assert "nine" in (message.content or "") or "9" in (message.content or "")
     assert message.annotations
     for annotation in message.annotations:
