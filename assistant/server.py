@@ -6,7 +6,9 @@ The only importer of uvicorn. Puts the parts together and runs them; knows nothi
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
+import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any, Protocol
@@ -16,7 +18,7 @@ from assistant.asking import Desk, ServedAssistant
 from assistant.gate import Access, Gate
 from assistant.mcp_server import mcp_routes
 from assistant.metrics import Metrics
-from assistant.web import StreamingAssistant, free_port, mount_page
+from assistant.web import StreamingAssistant, mount_page
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -27,6 +29,8 @@ logger = logging.getLogger(__name__)
 GRACE_SECONDS = 2
 """Left to open connections when the server is told to end; an open page keeps one for ever."""
 MOST_CONNECTIONS = 512
+PORTS_TRIED = 100
+BACKLOG = 128
 
 
 class PagedAssistant(ServedAssistant, StreamingAssistant, Protocol):
@@ -84,7 +88,8 @@ def serve(
     """
     access = access or Access()
     host = access.host
-    chosen = free_port(host, port)
+    listening = bound(host, port)
+    chosen = int(listening.getsockname()[1])
     if chosen != port and port != 0:
         announce(f"Port {port} is taken; using {chosen}.")
     app = build_app(assistant, access)
@@ -102,17 +107,41 @@ def serve(
             webbrowser.open(url)
 
     try:
-        run(app, host=host, port=chosen, on_start=on_start)
+        run(app, listening, on_start=on_start)
     except KeyboardInterrupt:
         announce("Closing the page." if page else "Closing.")
 
 
-def run(app: ASGIApp, *, host: str, port: int, on_start: Callable[[], None]) -> None:
+def bound(host: str, port: int) -> socket.socket:
+    """Take ``port`` or the first free one after it; for 0, any.
+
+    Nobody else can have it from then on, and who connects waits until somebody serves.
+
+    Raises:
+        OSError: If none of ``PORTS_TRIED`` can be had, or ``host`` is not of this machine.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    for candidate in range(port, min(port + PORTS_TRIED, 65_536)):
+        taken = socket.socket(family, socket.SOCK_STREAM)
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            taken.bind((host, candidate))
+            taken.listen(BACKLOG)
+        except OSError as error:
+            taken.close()
+            if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+                raise
+            continue
+        return taken
+    raise OSError(f"no free port at {host} from {port} on")
+
+
+def run(app: ASGIApp, listening: socket.socket, *, on_start: Callable[[], None]) -> None:
     """Serve an application until interrupted.
 
     Raises:
         KeyboardInterrupt: It was interrupted, and has ended in order.
-        OSError: It could not start; most likely somebody else has taken the port.
+        OSError: It could not start.
     """
     import uvicorn
 
@@ -124,8 +153,6 @@ def run(app: ASGIApp, *, host: str, port: int, on_start: Callable[[], None]) -> 
 
     config = uvicorn.Config(
         app,
-        host=host,
-        port=port,
         log_level="critical",
         access_log=False,
         proxy_headers=False,  # or a client could pass for another
@@ -134,10 +161,10 @@ def run(app: ASGIApp, *, host: str, port: int, on_start: Callable[[], None]) -> 
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
     server = Server(config)
-    with contextlib.suppress(SystemExit):  # uvicorn's way to say that it cannot start
-        server.run()
+    with listening, contextlib.suppress(SystemExit):  # uvicorn's way to say that it cannot start
+        server.run(sockets=[listening])
     if not server.started:
-        raise OSError(f"cannot serve at {host}, port {port}; try another with --port")
+        raise OSError("the server did not start; run it again with -vv")
 
 
 def _add_mcp(app: Starlette, desk: Desk, host: str) -> None:

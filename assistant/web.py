@@ -8,11 +8,9 @@ of ``assistant.types`` and the errors that are meant for the user.
 # No `from __future__ import annotations`: Gradio finds the request parameter of a handler by its
 # annotation, which must therefore be the class itself.
 
-import errno
 import logging
 import os
 import queue
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence, Sized
@@ -42,7 +40,6 @@ RELEASE_SECONDS = 2.0
 """Waited at most for a discarded run to leave the page; a visitor who has gone never lets go."""
 AHEAD_SECONDS = 2.0
 """Between two looks at how many papers were read ahead."""
-PORTS_TRIED = 100
 
 _ASSETS = Path(__file__).parent
 _CONTENT_POLICY = (
@@ -314,26 +311,6 @@ def mount_page(app: "Starlette", assistant: StreamingAssistant, *, host: str, po
         js=(_ASSETS / "page.js").read_text(encoding="utf-8"),
         app_kwargs={"middleware": [Middleware(_SecurityHeaders)]},
     )
-
-
-def free_port(host: str, port: int) -> int:
-    """Return ``port`` or the first free one after it; for 0, any.
-
-    Raises:
-        OSError: If none of ``PORTS_TRIED`` can be had, or ``host`` is not of this machine.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    for candidate in range(port, min(port + PORTS_TRIED, 65_536)):
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((host, candidate))
-            except OSError as error:
-                if error.errno not in (errno.EADDRINUSE, errno.EACCES):
-                    raise
-                continue
-            return int(probe.getsockname()[1])
-    raise OSError(f"no free port at {host} from {port} on")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,7 @@ import uvicorn
 
 from assistant.asking import ServedAssistant
 from assistant.gate import Access
-from assistant.server import build_app
-from assistant.web import free_port
+from assistant.server import bound, build_app
 
 PATIENCE_SECONDS = 30.0
 """How long a test waits for what must happen before it calls it missing."""
@@ -22,20 +21,18 @@ PATIENCE_SECONDS = 30.0
 def served(assistant: ServedAssistant, access: Access | None = None) -> Iterator[str]:
     """Serve the API; yields its address."""
     access = access or Access()
-    port = free_port("127.0.0.1", 7990)
+    listening = bound("127.0.0.1", 0)
     config = uvicorn.Config(
         build_app(assistant, access),
-        host="127.0.0.1",
-        port=port,
         log_level="critical",
         timeout_graceful_shutdown=2,
     )
     server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     try:
         eventually(lambda: server.started)
-        yield f"http://127.0.0.1:{port}"
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
     finally:
         server.should_exit = True
         thread.join(PATIENCE_SECONDS)
