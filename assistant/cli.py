@@ -18,6 +18,7 @@ from assistant import console
 from assistant.cli_engine import calibrate, evaluate, states_app, warm
 from assistant.cli_models import models_app
 from assistant.cli_papers import ingest, papers_app, repair, search
+from assistant.cli_serve import mcp, serve
 from assistant.console import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_PARTLY, EXIT_PIPE
 from assistant.options import (
     ENGINE,
@@ -96,6 +97,8 @@ app.command()(repair)
 app.command()(warm)
 app.command("eval")(evaluate)
 app.command()(calibrate)
+app.command()(serve)
+app.command()(mcp)
 app.add_typer(states_app, name="states")
 app.add_typer(papers_app, name="papers")
 app.add_typer(models_app, name="models")
@@ -157,6 +160,10 @@ def ask(
     venue: VenueOption = None,
     where: WhereOption = None,
     as_json: JsonFlag = False,
+    as_events: Annotated[
+        bool,
+        typer.Option("--events", help="Print each step as it comes, as JSON, a line each."),
+    ] = False,
 ) -> None:
     """Answer a question, with a quotation for every sentence.
 
@@ -166,13 +173,20 @@ def ask(
     Examples:
       assistant ask "Which datasets does BenchX compare on?"
       assistant ask "Which datasets does BenchX compare on?" --json | jq .citations
+      assistant ask "Which datasets does BenchX compare on?" --events | jq -r .type
       assistant ask "How are faces edited?" --year 2023.. --author Kim --where category=cs.CV
       echo "What is a geometric map?" | assistant ask
     """
+    from assistant.events import event_as_dict
+
     text = console.question_text(question, "ask")
     met = filters_of(year, author, venue, where)
     with console.open_assistant(settings) as assistant:
-        if as_json:
+        if as_events:
+            with assistant.stream(text, where=met) as events:
+                for event in events:
+                    console.print_json_line(event_as_dict(event))
+        elif as_json:
             console.print_json(assistant.ask(text, where=met).as_dict())
         else:
             console.terminal().show_answer(lambda: assistant.stream(text, where=met))
@@ -243,30 +257,6 @@ def batch(
         raise typer.Exit(EXIT_PARTLY)
 
 
-@app.command()
-@configured(*ENGINE)
-def serve(
-    settings: "Settings",
-    host: Annotated[
-        str, typer.Option(help="Anything but the default can be reached from other machines.")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="The next free one is taken.")] = 7860,
-    open_browser: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
-) -> None:
-    """Open the chat page, on this machine alone.
-
-    Examples:
-      assistant serve --open
-      assistant serve --port 8000
-    """
-    from assistant.web import serve as serve_page
-
-    with console.open_assistant(settings) as assistant:
-        assistant.preload()
-        assistant.read_ahead()
-        serve_page(assistant, host=host, port=port, open_browser=open_browser, announce=_announce)
-
-
 # Health
 
 
@@ -301,10 +291,6 @@ def doctor(
 
 
 # What the commands share
-
-
-def _announce(line: str) -> None:
-    console.terminal().note(line)
 
 
 def _run_batch(prepared: "Batch", settings: "Settings", answers: Path) -> "BatchReport":

@@ -66,10 +66,20 @@ def open_store(settings: Settings) -> Store:
 
 def print_json(value: Any) -> None:
     """One line for a program, indented for a person."""
+    _print_json(value, indent=2 if sys.stdout.isatty() else None)
+
+
+def print_json_line(value: Any) -> None:
+    """One of many lines, at once."""
+    _print_json(value)
+    sys.stdout.flush()
+
+
+def _print_json(value: Any, indent: int | None = None) -> None:
     from assistant.escaping import json_text
 
     ascii_only = "utf" not in (sys.stdout.encoding or "").lower()
-    print(json_text(value, indent=2 if sys.stdout.isatty() else None, ascii_only=ascii_only))
+    print(json_text(value, indent=indent, ascii_only=ascii_only))
 
 
 def fields_of(record: Any) -> dict[str, Any]:

@@ -6,6 +6,7 @@ AssistantError
 ├─ QuestionError                      a question that cannot be asked (empty, too long)
 ├─ QuestionFileError    (path, line)  a question file that cannot be read
 ├─ AnswersFileError     (path)        a file of answers that must not or cannot be written
+├─ UnavailableError                   a question that cannot be served now
 └─ ModelError           (model)       a model file that cannot be loaded or run
    ├─ ModelMissingError               not there
    └─ ModelDamagedError               there, but not the bytes that were promised
@@ -62,6 +63,10 @@ class AnswersFileError(AssistantError):
     def __init__(self, message: str, *, path: str, hint: str) -> None:
         super().__init__(f"{path}: {message}", hint=hint)
         self.path = path
+
+
+class UnavailableError(AssistantError):
+    """A question that cannot be served now: too many wait, or the assistant is closing."""
 
 
 class ModelError(AssistantError):

@@ -35,6 +35,20 @@ _OPTIONS: Mapping[str, Any] = {
     "threads": Annotated[
         int | None, typer.Option("--threads", min=1, help="Threads of the model.")
     ],
+    "api_key": Annotated[
+        str | None,
+        typer.Option(
+            "--api-key", metavar="KEY", help="Who asks must send it; better: ASSISTANT_API_KEY."
+        ),
+    ],
+    "rate_limit": Annotated[
+        str | None,
+        typer.Option(
+            "--rate-limit",
+            metavar="N/PERIOD",
+            help="Requests from one address, such as 240/minute.",
+        ),
+    ],
     "offline": Annotated[
         bool | None, typer.Option("--offline", help="Fetch nothing, not even a missing model.")
     ],

@@ -8,6 +8,7 @@ comes from is known; it is shown only if that paper holds its words, numbers and
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import dataclasses
 import functools
@@ -34,7 +35,7 @@ from assistant.resources import resource
 from assistant.sentences import ends_sentence, sentence_spans
 from assistant.settings import EMBEDDING_MODEL, Settings, load_settings
 from assistant.states import StateCache
-from assistant.streams import EventStream, Worker
+from assistant.streams import AsyncEventStream, EventStream, Worker
 from assistant.types import (
     Answer,
     Done,
@@ -133,7 +134,32 @@ class Assistant:
             for event in events:
                 if isinstance(event, Done):
                     return event.answer
-        raise ModelError("the question was stopped", model=self.settings.model, hint="ask it again")
+        raise self._was_stopped()
+
+    async def aask(
+        self, question: str, *, history: Sequence[str] = (), where: Filters | None = None
+    ) -> Answer:
+        """Answer a question; `astream` drained. Cancelling it stops the model.
+
+        Args and errors are those of `ask`.
+        """
+        async with self.astream(question, history=history, where=where) as events:
+            async for event in events:
+                if isinstance(event, Done):
+                    return event.answer
+        raise self._was_stopped()
+
+    def astream(
+        self, question: str, *, history: Sequence[str] = (), where: Filters | None = None
+    ) -> AsyncEventStream[Event]:
+        """Answer a question, step by step, without blocking the event loop; as `stream`.
+
+        Closing the stream, and cancelling the task that reads it, stops the model within a token.
+
+        Raises:
+            RuntimeError: No event loop is running. What `stream` raises, the iteration raises.
+        """
+        return AsyncEventStream(lambda: self.stream(question, history=history, where=where))
 
     def stream(
         self, question: str, *, history: Sequence[str] = (), where: Filters | None = None
@@ -262,6 +288,22 @@ class Assistant:
         if self._store is not None:
             self._store.close()
             self._store = None
+
+    def _was_stopped(self) -> ModelError:
+        return ModelError(
+            "the question was stopped", model=self.settings.model, hint="ask it again"
+        )
+
+    async def __aenter__(self) -> Assistant:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await asyncio.to_thread(self.close)
 
     def __enter__(self) -> Assistant:
         return self

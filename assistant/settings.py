@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from platformdirs import user_cache_path, user_config_path, user_data_path
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -68,6 +68,17 @@ class Settings(BaseSettings):
         100, ge=0, description="papers that the chat page reads while nobody asks"
     )
     offline: bool = Field(False, description="never fetch a missing model")
+    api_key: SecretStr | None = Field(
+        None,
+        min_length=16,
+        description="what programs must send to `assistant serve`, and people as password",
+    )
+    rate_limit: str = Field(
+        "240/minute", description="requests that programs may send from one address"
+    )
+    cors_origins: tuple[str, ...] = Field(
+        (), description="web sites whose scripts may use the API, as a JSON list"
+    )
 
     @classmethod
     def settings_customise_sources(

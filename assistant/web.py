@@ -8,18 +8,16 @@ of ``assistant.types`` and the errors that are meant for the user.
 # No `from __future__ import annotations`: Gradio finds the request parameter of a handler by its
 # annotation, which must therefore be the class itself.
 
-import errno
 import logging
 import os
 import queue
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence, Sized
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from assistant import page
 from assistant.ahead import Progress
@@ -29,6 +27,7 @@ from assistant.types import Event
 
 if TYPE_CHECKING:
     import gradio as gr
+    from starlette.applications import Starlette
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 logger = logging.getLogger(__name__)
@@ -41,8 +40,6 @@ RELEASE_SECONDS = 2.0
 """Waited at most for a discarded run to leave the page; a visitor who has gone never lets go."""
 AHEAD_SECONDS = 2.0
 """Between two looks at how many papers were read ahead."""
-PORTS_TRIED = 100
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 _ASSETS = Path(__file__).parent
 _CONTENT_POLICY = (
@@ -280,64 +277,25 @@ def build_page(assistant: StreamingAssistant) -> "gr.Blocks":
     return blocks
 
 
-def serve(
-    assistant: StreamingAssistant,
-    *,
-    host: str = "127.0.0.1",
-    port: int = 7860,
-    open_browser: bool = False,
-    announce: Callable[[str], None] = logger.info,
-) -> None:
-    """Serve the page until interrupted.
+def mount_page(app: "Starlette", assistant: StreamingAssistant, *, host: str, port: int) -> None:
+    """Add the page to an application, under all paths that it does not use itself.
 
     Args:
-        assistant: Answers the questions.
-        host: Address to listen on; anything but the default can be reached from other machines.
-        port: Where to listen; the next free port is taken if this one is not free.
-        open_browser: Show the page in the user's browser.
-        announce: Told where the page is, and what is unusual about it, a line at a time.
-
-    Raises:
-        OSError: If no port can be had at ``host``.
-    """
-    blocks, url = launch(assistant, host=host, port=port, announce=announce)
-    if open_browser:
-        import webbrowser
-
-        webbrowser.open(url)
-    try:
-        threading.Event().wait()
-    except KeyboardInterrupt:
-        announce("Closing the page.")
-    finally:
-        blocks.close(verbose=False)
-
-
-def launch(
-    assistant: StreamingAssistant,
-    *,
-    host: str = "127.0.0.1",
-    port: int = 7860,
-    announce: Callable[[str], None] = logger.info,
-) -> "tuple[gr.Blocks, str]":
-    """Start serving in the background; return the page, to be closed, and its address.
-
-    Raises:
-        OSError: If no port can be had at ``host``.
+        app: Decides who may reach the page, and from which sites.
+        assistant: Answers the questions of all visitors.
+        host: Where the application will listen.
+        port: Where the application will listen.
     """
     blocks = build_page(assistant)
-    chosen = free_port(host, port)
-    if chosen != port and port != 0:
-        announce(f"Port {port} is taken; using {chosen}.")
-    _keep_local_requests_local()
-    blocks.launch(
+    import gradio as gr
+    from starlette.middleware import Middleware
+
+    gr.mount_gradio_app(
+        cast("Any", app),  # a FastAPI, of which this module needs to know nothing
+        blocks,
+        path="/",
         server_name=host,
-        server_port=chosen,
-        prevent_thread_lock=True,
-        inbrowser=False,
-        inline=False,
-        quiet=True,
-        share=False,
+        server_port=port,
         ssr_mode=False,
         pwa=False,
         mcp_server=False,
@@ -346,37 +304,13 @@ def launch(
         footer_links=[],
         allowed_paths=[],
         max_file_size="1mb",
-        strict_cors=True,
-        favicon_path=_ASSETS / "page.svg",
+        favicon_path=str(_ASSETS / "page.svg"),
         theme=_theme(),
         # As a style element of our own: Gradio rewrites the selectors of its `css` argument.
         head=f"<style>{(_ASSETS / 'page.css').read_text(encoding='utf-8')}</style>",
         js=(_ASSETS / "page.js").read_text(encoding="utf-8"),
-        app_kwargs={"middleware": _middleware(host)},
+        app_kwargs={"middleware": [Middleware(_SecurityHeaders)]},
     )
-    url = f"http://{f'[{host}]' if ':' in host else host}:{chosen}"
-    announce(f"Abstract Assistant is at {url}")
-    return blocks, url
-
-
-def free_port(host: str, port: int) -> int:
-    """Return ``port`` or the first free one after it; for 0, any.
-
-    Raises:
-        OSError: If none of ``PORTS_TRIED`` can be had, or ``host`` is not of this machine.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    for candidate in range(port, min(port + PORTS_TRIED, 65_536)):
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((host, candidate))
-            except OSError as error:
-                if error.errno not in (errno.EADDRINUSE, errno.EACCES):
-                    raise
-                continue
-            return int(probe.getsockname()[1])
-    raise OSError(f"no free port at {host} from {port} on")
 
 
 @dataclass(frozen=True, slots=True)
@@ -637,17 +571,6 @@ def _theme() -> "gr.themes.Base":
     )
 
 
-def _middleware(host: str) -> list[Any]:
-    from starlette.middleware import Middleware
-    from starlette.middleware.trustedhost import TrustedHostMiddleware
-
-    layers = [Middleware(_SecurityHeaders)]
-    if host in LOOPBACK:
-        # A foreign site whose name resolves to this machine must not reach the page.
-        layers.append(Middleware(TrustedHostMiddleware, allowed_hosts=[*LOOPBACK, "[::1]"]))
-    return layers
-
-
 class _SecurityHeaders:
     """Adds the headers that close the page to other hosts, even if markup slipped through."""
 
@@ -672,11 +595,3 @@ def _forbid_telemetry() -> None:
     # Read by Gradio when it is imported and again later.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
-
-
-def _keep_local_requests_local() -> None:
-    # Gradio asks its own server whether it is up; a proxy of the user must not answer that.
-    for name in ("no_proxy", "NO_PROXY"):
-        listed = [entry for entry in os.environ.get(name, "").split(",") if entry]
-        missing = [entry for entry in LOOPBACK if entry not in listed]
-        os.environ[name] = ",".join([*listed, *missing])

@@ -35,6 +35,7 @@ from assistant.types import (
     Verified,
 )
 from vectorstore import Chunk, Paper, Passage
+from vectorstore.errors import PaperNotFoundError
 from vectorstore.filters import Filters
 
 PAPERS = (
@@ -293,9 +294,18 @@ class ScriptedAssistant:
     went_on: threading.Event = field(default_factory=threading.Event)
 
     @property
-    def store(self) -> range:
-        """A collection of which only the size matters."""
-        return range(self.papers)
+    def store(self) -> ScriptedStore:
+        """A collection of a given size, of which only four papers can be seen."""
+        return ScriptedStore(self.papers)
+
+    def search(
+        self, query: str, top_k: int = 8, where: Filters | None = None
+    ) -> tuple[Passage, ...]:
+        """Papers that share a word with the query."""
+        self.filters.append(where)
+        words = set(query.casefold().split())
+        found = [each for each in PAPERS if words & set(each.abstract.casefold().split())]
+        return tuple(passage(each, rank) for rank, each in enumerate(found[:top_k], start=1))
 
     def preload(self) -> None:
         """There is no model to load."""
@@ -328,6 +338,29 @@ class ScriptedAssistant:
     def _note_closed(self, question: str) -> None:
         self.closed.append(question)
         self.went_on.set()
+
+
+@dataclass(frozen=True)
+class ScriptedStore:
+    """As much of a store as a server needs."""
+
+    size: int
+
+    def __len__(self) -> int:
+        return self.size
+
+    def papers(self) -> Iterator[Paper]:
+        """Those that can be seen."""
+        return iter(PAPERS)
+
+    def paper(self, paper_id: str) -> Paper:
+        """One of them."""
+        for each in PAPERS:
+            if each.id == paper_id:
+                return each
+        raise PaperNotFoundError(
+            f"no paper {paper_id!r}", paper_id=paper_id, hint="assistant papers list"
+        )
 
 
 class ScriptedStream(Iterator[Event]):

@@ -19,14 +19,18 @@ HEAVY = (
     "Bio",
     "chromadb",
     "defusedxml",
+    "fastapi",
     "gradio",
     "huggingface_hub",
     "ir_measures",
     "langchain_text_splitters",
+    "limits",
     "llama_cpp",
     "matplotlib",
+    "mcp",
     "onnx",
     "onnxruntime",
+    "prometheus_client",
     "pyarrow",
     "pybtex",
     "rispy",
@@ -34,11 +38,15 @@ HEAVY = (
     "sklearn",
     "tantivy",
     "tokenizers",
+    "uvicorn",
 )
 """Libraries that take long to import or bring much along."""
 
 _USERS = {"llama_cpp": ["assistant/hardware.py", "assistant/llama.py"]}
 """Where a heavy library has two users: one runs models, the other asks what was built."""
+
+ADAPTERS = {"assistant/langchain.py": "langchain_core", "assistant/llamaindex.py": "llama_index"}
+"""Modules for users of other frameworks, which are extras; nobody else imports either."""
 
 _PRINTERS = {Path("assistant/cli.py"), Path("assistant/console.py")}
 
@@ -83,11 +91,19 @@ def test_a_heavy_library_is_imported_by_one_module(library: str) -> None:
     assert len(users) == 1 or users == _USERS.get(library), users
 
 
+@pytest.mark.parametrize(("adapter", "framework"), ADAPTERS.items())
+def test_an_adapter_is_for_its_users_alone(adapter: str, framework: str) -> None:
+    module = adapter.removesuffix(".py").replace("/", ".")
+    users = [_name(path) for path in MODULES if framework in _packages_imported(path)]
+    assert users == [adapter]
+    assert not [path for path in MODULES if module in _imports(path)]
+
+
 def test_importing_every_module_loads_no_heavy_library() -> None:
     names = [
         ".".join(path.relative_to(ROOT).with_suffix("").parts)
         for path in MODULES
-        if path.name != "__main__.py"
+        if path.name != "__main__.py" and _name(path) not in ADAPTERS
     ]
     code = (
         "import importlib, sys\n"

@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 from assistant import Assistant
+from assistant.server import serve
 from assistant.settings import load_settings
-from assistant.web import serve
 from tests.browser.scripted_page import say
 
 if __name__ == "__main__":

@@ -13,8 +13,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from assistant.web import serve
+from assistant.server import serve
 from tests.fakes import ScriptedAssistant, ScriptedStream, default_stories
+from vectorstore.filters import Filters
 
 EXAMPLES = (
     "How fast does Larch answer on a laptop with two cores?",
@@ -27,10 +28,12 @@ class JournalledAssistant(ScriptedAssistant):
 
     journal: Path
 
-    def stream(self, question: str, *, history: Sequence[str] = ()) -> ScriptedStream:
+    def stream(
+        self, question: str, *, history: Sequence[str] = (), where: Filters | None = None
+    ) -> ScriptedStream:
         """Play a story, and note it."""
         self._note("asked", question, list(history))
-        return super().stream(question, history=history)
+        return super().stream(question, history=history, where=where)
 
     def _note_closed(self, question: str) -> None:
         self._note("closed", question)
