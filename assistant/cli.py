@@ -15,6 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from assistant import console
+from assistant.cli_collections import collections_app
 from assistant.cli_engine import calibrate, evaluate, states_app, warm
 from assistant.cli_models import models_app
 from assistant.cli_papers import ingest, papers_app, search
@@ -87,6 +88,7 @@ app.command("eval")(evaluate)
 app.command()(calibrate)
 app.add_typer(states_app, name="states")
 app.add_typer(papers_app, name="papers")
+app.add_typer(collections_app, name="collections")
 app.add_typer(models_app, name="models")
 
 

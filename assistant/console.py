@@ -61,6 +61,7 @@ def open_store(settings: Settings) -> Store:
     """The index that the settings name."""
     from vectorstore.store import Store
 
+    settings.require_collection()
     return Store.open(settings.index, open_embedder(settings))
 
 

@@ -42,7 +42,8 @@ def ensure_ready(settings: Settings, progress: Progress) -> None:
     """
     for model in (EMBEDDING_MODEL, settings.model):
         _ensure_model(model, settings, progress)
-    if "index" not in settings.model_fields_set and not settings.index.exists():
+    settings.require_collection()
+    if settings.is_default_index and not settings.index.exists():
         _ingest_seeds(settings, progress)
 
 

@@ -1,0 +1,98 @@
+"""Commands on whole collections: `assistant collections`."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from assistant import console
+from assistant.options import JsonFlag, configured
+
+# No `from __future__ import annotations`: the options below are made of these annotations.
+if TYPE_CHECKING:
+    from assistant.settings import Settings
+    from vectorstore.collections import CollectionInfo
+
+collections_app = typer.Typer(
+    help="List collections of papers, remove them, carry them elsewhere.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Of a collection.")]
+
+
+@collections_app.command("list")
+@configured("collection", "index")
+def list_collections(settings: "Settings", as_json: JsonFlag = False) -> None:
+    """List the collections: name, papers, size on disk, embedding model, last written.
+
+    A collection is made by `assistant ingest --collection NAME`. A star marks the one that commands
+    use when none is named; that is "default" unless the settings say otherwise.
+
+    Examples:
+      assistant collections list
+      assistant collections list --json
+    """
+    found = list(settings.collections.all())
+    if as_json:
+        rows = [{**console.fields_of(each), "selected": _is_used(each, settings)} for each in found]
+        console.print_json([_as_json(row) for row in rows])
+        return
+    terminal = console.terminal()
+    header = ("", "name", "papers", "size", "embedding model", "last written")
+    terminal.table(header, [_cells(each, settings) for each in found])
+    for each in found:
+        if each.problem:
+            terminal.note(f"{each.name}: {each.problem}", style="yellow")
+
+
+@collections_app.command("remove")
+@configured()
+def remove_collection(
+    settings: "Settings",
+    name: Name,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Remove a collection with all its papers.
+
+    It is refused while another process writes the collection.
+
+    Examples:
+      assistant collections remove radiology
+      assistant collections remove radiology --yes
+    """
+    info = settings.collections.info(name)
+    papers = "" if info.papers is None else f"{console.counted(info.papers, 'paper')}, "
+    question = f"remove {name} ({papers}{_size(info.bytes)})?"
+    if not yes and not typer.confirm(question, err=True):
+        raise typer.Abort
+    settings.collections.remove(name)
+    console.terminal().say(f"removed {name}")
+
+
+def _is_used(info: "CollectionInfo", settings: "Settings") -> bool:
+    return info.path.resolve() == settings.index.resolve()
+
+
+def _as_json(row: dict[str, Any]) -> dict[str, Any]:
+    written = row["written"]
+    return {
+        **row,
+        "path": str(row["path"]),
+        "written": None if written is None else written.isoformat(timespec="seconds"),
+    }
+
+
+def _cells(info: "CollectionInfo", settings: "Settings") -> list[str]:
+    return [
+        "*" if _is_used(info, settings) else "",
+        info.name,
+        "?" if info.papers is None else f"{info.papers:,}",
+        _size(info.bytes),
+        info.embedder or "?",
+        "" if info.written is None else f"{info.written.astimezone():%Y-%m-%d %H:%M}",
+    ]
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
