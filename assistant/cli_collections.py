@@ -1,5 +1,6 @@
 """Commands on whole collections: `assistant collections`."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -68,6 +69,84 @@ def remove_collection(
         raise typer.Abort
     settings.collections.remove(name)
     console.terminal().say(f"removed {name}")
+
+
+@collections_app.command("export")
+@configured("offline")
+def export_collection(
+    settings: "Settings",
+    name: Name,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="To be written.")],
+    force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is there.")] = False,
+) -> None:
+    """Write a collection into one file: papers, chunks and vectors, with a hash of each part.
+
+    Nobody can write the collection meanwhile; if somebody does already, it is refused. The file
+    is a ZIP archive without anything that could be run, and appears when it is complete.
+
+    Examples:
+      assistant collections export radiology radiology.zip
+      assistant collections export default papers.zip --force
+    """
+    from vectorstore.errors import ArchiveError
+    from vectorstore.store import Store
+    from vectorstore.transfer import export_index
+
+    info = settings.collections.info(name)
+    if file.exists() and not force:
+        hint = "overwrite it with --force, or choose another name"
+        raise ArchiveError("is there already", path=file, hint=hint)
+    terminal = console.terminal()
+    with (
+        Store.open(info.path, console.open_embedder(settings)) as store,
+        terminal.counting("exporting", len(store), "papers") as progress,
+    ):
+        manifest = export_index(store, file, name=name, progress=progress)
+    papers, size = console.counted(manifest.papers, "paper"), _size(file.stat().st_size)
+    terminal.say(f"{file}: {papers}, {manifest.chunks} chunks, {size}")
+
+
+@collections_app.command("import")
+@configured("offline")
+def import_collection(
+    settings: "Settings",
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="That `export` has written.")],
+    new_name: Annotated[
+        str | None, typer.Option("--as", metavar="NAME", help="Default: the name it had.")
+    ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="In the place of one of this name.")
+    ] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Make a collection of a file that `export` has written.
+
+    Every byte is checked before the collection is there, and before one of the same name is
+    replaced. Vectors are taken from the file if they are of the same embedding model and the same
+    chunks; otherwise all papers are embedded anew, which it says.
+
+    Examples:
+      assistant collections import radiology.zip
+      assistant collections import radiology.zip --as lungs
+      assistant collections import radiology.zip --replace
+    """
+    from vectorstore.archive import ArchiveReader
+    from vectorstore.transfer import import_index
+
+    with ArchiveReader(file) as archive:
+        name, total = new_name or archive.manifest.name, archive.manifest.papers
+    terminal = console.terminal()
+    with (
+        settings.collections.placing(name, replace=replace) as folder,
+        terminal.counting("importing", total, "papers") as progress,
+    ):
+        embedder = console.open_embedder(settings)
+        report = import_index(file, folder, embedder, progress=progress, notice=terminal.note)
+    if as_json:
+        console.print_json({"name": name, **console.fields_of(report)})
+        return
+    papers = console.counted(report.papers, "paper")
+    terminal.say(f"{name}: {papers}, {report.chunks} chunks, {report.seconds:.1f} s")
 
 
 def _is_used(info: "CollectionInfo", settings: "Settings") -> bool:

@@ -33,10 +33,13 @@ from vectorstore.fusion import POOL, fuse
 from vectorstore.lexical import LexicalIndex
 from vectorstore.manifest import FORMAT_VERSION, Manifest, rebuild_hint
 from vectorstore.normalize import normalize
-from vectorstore.records import Record, Records
+from vectorstore.records import Record, Records, Spans
 from vectorstore.types import Chunk, Difference, Embedder, IngestReport, Paper, Passage
 
 logger = logging.getLogger(__name__)
+
+Vectors = Callable[[Paper], NDArray[np.float32] | None]
+"""What tells the vectors of a paper's chunks, or that they are not known."""
 
 _PAPERS_PER_BATCH = 256
 _PAPERS_PER_EMBEDDING = 16
@@ -74,6 +77,7 @@ class Store:
         self._dense: DenseIndex | None = None
         self._dense_is_stale = False
         self._dense_opened = 0.0
+        self._vectors_given: Vectors | None = None
         # Guards the two fields above and Chroma, which is not to be closed under a search.
         self._lock = threading.RLock()
 
@@ -327,6 +331,35 @@ class Store:
         matrix = np.vstack(rows) if rows else np.empty((0, self._embedder.dimension), np.float32)
         return tuple(records[each].paper for each in there), matrix
 
+    # --- carried elsewhere -------------------------------------------------------------------
+
+    def exported(self) -> Iterator[tuple[Paper, Spans, NDArray[np.float32]]]:
+        """Yield all there is: papers in order of ingest, the spans and vectors of their chunks.
+
+        Nobody can write meanwhile, so that all of it is of one moment.
+
+        Yields:
+            A paper, (start, end) of each chunk in its abstract, and shape (chunks, dimension).
+
+        Raises:
+            IndexLockedError: If another process is writing the index.
+            IndexDamagedError: If an ingest was interrupted, or vectors are missing.
+        """
+        with self._folder.writing():
+            self._refresh(at_once=True)
+            if self._records.is_ingesting() or self._records.pending():
+                reason = f"the last ingest into {self.path} was interrupted; run it again"
+                raise IndexDamagedError(reason, path=self.path, hint=ingest_hint(self.path))
+            stream = self._records.all()
+            while batch := list(islice(stream, _PAPERS_PER_BATCH)):
+                vectors = self._vectors_of(batch)
+                for record in batch:
+                    if record.paper.id not in vectors:
+                        reason = f"{record.paper.id} has lost vectors"
+                        hint = rebuild_hint(self.path)
+                        raise IndexDamagedError(reason, path=self.path, hint=hint)
+                    yield record.paper, record.spans, vectors[record.paper.id]
+
     # --- ingest ------------------------------------------------------------------------------
 
     def ingest(
@@ -335,6 +368,7 @@ class Store:
         *,
         prune: bool | Callable[[], bool] = False,
         progress: Callable[[int], None] | None = None,
+        vectors: Vectors | None = None,
     ) -> IngestReport:
         """Add papers and update those that changed; the same papers again cost nothing.
 
@@ -345,6 +379,8 @@ class Store:
             prune: Remove the papers that the stream lacks, unless it is empty; a function is asked
                 when the stream has ended.
             progress: Told after each step how many papers of the stream are done.
+            vectors: The vectors of a paper's chunks where they are known, of shape (chunks,
+                dimension) and norm 1; what is None is embedded.
 
         Returns:
             How many papers were added, updated, unchanged and removed.
@@ -357,7 +393,11 @@ class Store:
         started = time.perf_counter()
         with self._folder.writing():
             self._refresh(at_once=True)
-            counts, seen = self._ingest_all(papers, progress)
+            self._vectors_given = vectors
+            try:
+                counts, seen = self._ingest_all(papers, progress)
+            finally:
+                self._vectors_given = None
             removed = self._complete(seen, prune=prune() if callable(prune) else prune)
             self._end()
         seconds = time.perf_counter() - started
@@ -459,15 +499,55 @@ class Store:
     def _prepare(self, papers: Sequence[Paper]) -> list[_Prepared]:
         records = [Record(paper, chunk_spans(paper.abstract)) for paper in papers]
         chunks = [chunks_from_spans(record.paper, record.spans) for record in records]
+        known = self._known_vectors(records)
         texts = [
             embedded_text(record.paper, chunk)
             for record, own in zip(records, chunks, strict=True)
+            if record.paper.id not in known
             for chunk in own
         ]
-        vectors = self._embedder.embed(texts)
-        ends = np.cumsum([len(own) for own in chunks])[:-1]
-        parts = np.split(vectors, ends)
+        embedded = iter(self._embedder.embed(texts)) if texts else iter(())
+        parts = [
+            known[record.paper.id]
+            if record.paper.id in known
+            else np.stack([next(embedded) for _ in own])
+            for record, own in zip(records, chunks, strict=True)
+        ]
         return [_Prepared(*item) for item in zip(records, chunks, parts, strict=True)]
+
+    def _known_vectors(self, records: Sequence[Record]) -> dict[str, NDArray[np.float32]]:
+        """Return, by paper, vectors that need no embedding: given, or of the same text before."""
+        before = self._records.get([record.paper.id for record in records])
+        # Half-written papers may have vectors of another text.
+        half_written = self._records.pending() if before else {}
+        same = [
+            record
+            for record in records
+            if (old := before.get(record.paper.id))
+            and record.paper.id not in half_written
+            and _has_same_text(old, record)
+        ]
+        known = self._vectors_of(same) if same else {}
+        given = self._vectors_given
+        for record in records if given is not None else ():
+            own = given(record.paper) if given is not None else None
+            if own is not None and own.shape == (len(record.spans), self._embedder.dimension):
+                known[record.paper.id] = own
+        return known
+
+    def _vectors_of(self, records: Sequence[Record]) -> dict[str, NDArray[np.float32]]:
+        """Return shape (chunks, dimension) by paper; without those that lack a vector."""
+        chunks = {
+            record.paper.id: [_chunk_id(record.paper.id, n) for n in range(len(record.spans))]
+            for record in records
+        }
+        with self._lock:
+            found = self._open_dense().vectors([each for ids in chunks.values() for each in ids])
+        return {
+            key: np.stack([found[each] for each in ids])
+            for key, ids in chunks.items()
+            if all(each in found for each in ids)
+        }
 
     def _write(self, items: Sequence[_Prepared]) -> None:
         ids = [item.record.paper.id for item in items]
@@ -660,6 +740,11 @@ def _first_of_each_id(batch: Iterable[Paper], seen: set[str]) -> list[Paper]:
         seen.add(paper.id)
         fresh.append(paper)
     return fresh
+
+
+def _has_same_text(one: Record, other: Record) -> bool:
+    same_title = one.paper.title == other.paper.title
+    return same_title and one.paper.abstract == other.paper.abstract and one.spans == other.spans
 
 
 def _chunk_id(paper_id: str, position: int) -> str:

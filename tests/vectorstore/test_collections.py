@@ -160,8 +160,8 @@ def test_a_kill_between_the_two_renames_costs_nothing(collections: Collections, 
     folder = collections.folder(name)
     before = papers(folder)
     # As the kill leaves it: the old one has made room, the new one is not in its place.
-    folder.rename(folder.with_name(f".{name}.old"))
-    fill(folder.with_name(f".{name}.new"), 2)
+    folder.rename(folder.with_name(f".{folder.name}.old"))
+    fill(folder.with_name(f".{folder.name}.new"), 2)
     assert [info.name for info in collections.all()] == ["birds", "default"]
     assert papers(folder) == before
     with collections.placing(name, replace=True) as staging:
