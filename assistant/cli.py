@@ -18,7 +18,8 @@ from assistant import console
 from assistant.cli_collections import collections_app
 from assistant.cli_engine import calibrate, evaluate, states_app, warm
 from assistant.cli_models import models_app
-from assistant.cli_papers import ingest, papers_app, search
+from assistant.cli_papers import ingest, search
+from assistant.cli_records import papers_app
 from assistant.console import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_PARTLY, EXIT_PIPE
 from assistant.options import ENGINE, JsonFlag, configured, keeping_lines
 

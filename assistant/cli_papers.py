@@ -1,4 +1,4 @@
-"""Commands on papers and the index: ingest, search, and `assistant papers`."""
+"""Commands on papers and the index: ingest and search."""
 
 import sys
 from collections.abc import Iterable, Sequence
@@ -16,13 +16,6 @@ if TYPE_CHECKING:
     from assistant.settings import Settings
     from assistant.terminal import Terminal
     from vectorstore import Difference, IngestReport, Paper
-
-
-papers_app = typer.Typer(
-    help="Look at the papers of the index, or remove some.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
 
 
 @configured(*STORE)
@@ -47,6 +40,10 @@ def ingest(
     ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")
+    ] = False,
+    discard_edits: Annotated[
+        bool,
+        typer.Option("--discard-edits", help="Take SOURCES also where a paper was edited here."),
     ] = False,
     report: Annotated[
         Path | None,
@@ -78,6 +75,10 @@ def ingest(
     others are reported as duplicates, which are no failures. Put the file with the newest versions
     first.
 
+    What `assistant papers edit` has changed stays so: of such a paper all other fields are taken
+    from SOURCES, and the number of such papers is told. --discard-edits takes it as it is there;
+    --prune removes it like any other, and --rebuild forgets all edits.
+
     Examples:
       assistant ingest papers.jsonl more/
       assistant ingest --seeds
@@ -97,9 +98,18 @@ def ingest(
         intake = Intake(paths, _columns(columns or []), terminal, report=file, keep=as_json)
         done: Difference | IngestReport
         if dry_run:
-            done = _compare(settings, intake.papers(), terminal, rebuild=rebuild)
+            done = _compare(
+                settings, intake.papers(), terminal, rebuild=rebuild, keep_edits=not discard_edits
+            )
         else:
-            done = _ingest(settings, intake, terminal, prune=prune, rebuild=rebuild)
+            done = _ingest(
+                settings,
+                intake,
+                terminal,
+                prune=prune,
+                rebuild=rebuild,
+                keep_edits=not discard_edits,
+            )
     intake.say_what_was_left_out()
     if prune and intake.failed:
         # Their papers would count as gone.
@@ -115,6 +125,9 @@ def ingest(
         console.print_json({**console.fields_of(done), **counts})
     else:
         terminal.say(_summary(done, prune=prune and not intake.failed))
+    if done.edited:
+        keeping = f"{console.counted(done.edited, 'paper')} edited here: those fields are kept"
+        terminal.note(f"{keeping} (--discard-edits to take them from the source)")
     if intake.duplicates:
         terminal.note(console.counted(intake.duplicates, "duplicate"))
     if intake.failed:
@@ -155,64 +168,6 @@ def search(
             terminal.show_reasons(passage, shared)
     if not passages:
         terminal.note("nothing found")
-
-
-@papers_app.command("list")
-@configured(*STORE)
-def list_papers(settings: "Settings", as_json: JsonFlag = False) -> None:
-    """List the papers: id, year, title.
-
-    Examples:
-      assistant papers list
-      assistant papers list --json | jq length
-    """
-    with console.open_store(settings) as store:
-        papers = list(store.papers())
-    if as_json:
-        console.print_json([console.fields_of(paper) for paper in papers])
-    else:
-        rows = [(paper.id, str(paper.year or ""), paper.title) for paper in papers]
-        console.terminal().table(("id", "year", "title"), rows)
-
-
-@papers_app.command("show")
-@configured(*STORE)
-def show_paper(
-    settings: "Settings",
-    paper_id: Annotated[str, typer.Argument(metavar="ID")],
-    as_json: JsonFlag = False,
-) -> None:
-    """Show a paper with its abstract.
-
-    Example:
-      assistant papers show attention-is-all-you-need
-    """
-    with console.open_store(settings) as store:
-        paper = store.paper(paper_id)
-    if as_json:
-        console.print_json(console.fields_of(paper))
-    else:
-        console.terminal().show_paper(paper)
-
-
-@papers_app.command("remove")
-@configured(*STORE)
-def remove_papers(
-    settings: "Settings",
-    paper_ids: Annotated[list[str], typer.Argument(metavar="ID")],
-    as_json: JsonFlag = False,
-) -> None:
-    """Remove papers from the index.
-
-    Example:
-      assistant papers remove attention-is-all-you-need
-    """
-    with console.open_store(settings) as store:
-        removed = store.remove(paper_ids)
-    if as_json:
-        console.print_json({"removed": removed})
-    else:
-        console.terminal().say(f"-{removed} removed")
 
 
 def _paper_sources(sources: Sequence[str], seeds: bool) -> list[str]:
@@ -260,7 +215,13 @@ def _open_report(path: Path, sources: Sequence[str]) -> TextIO:
 
 
 def _ingest(
-    settings: "Settings", intake: "Intake", terminal: "Terminal", *, prune: bool, rebuild: bool
+    settings: "Settings",
+    intake: "Intake",
+    terminal: "Terminal",
+    *,
+    prune: bool,
+    rebuild: bool,
+    keep_edits: bool,
 ) -> "IngestReport":
     from vectorstore.store import Store
 
@@ -270,11 +231,21 @@ def _ingest(
         Store.create(settings.index, console.open_embedder(settings), rebuild=rebuild) as store,
         terminal.counting("ingesting", None, "papers") as progress,
     ):
-        return store.ingest(papers, prune=lambda: prune and not intake.failed, progress=progress)
+        return store.ingest(
+            papers,
+            prune=lambda: prune and not intake.failed,
+            progress=progress,
+            keep_edits=keep_edits,
+        )
 
 
 def _compare(
-    settings: "Settings", papers: Iterable["Paper"], terminal: "Terminal", *, rebuild: bool
+    settings: "Settings",
+    papers: Iterable["Paper"],
+    terminal: "Terminal",
+    *,
+    rebuild: bool,
+    keep_edits: bool,
 ) -> "Difference":
     from vectorstore import Difference
     from vectorstore.store import Store
@@ -282,7 +253,7 @@ def _compare(
     with terminal.stage("comparing"):
         if rebuild:
             return Difference(sum(1 for _ in papers), 0, 0, 0)
-        return Store.difference(settings.index, papers)
+        return Store.difference(settings.index, papers, keep_edits=keep_edits)
 
 
 def _summary(done: "IngestReport | Difference", *, prune: bool) -> str:

@@ -113,6 +113,25 @@ def checked_paper(fields: object) -> Paper:
     return Paper(**{**fields, "authors": tuple(authors), "metadata": dict(metadata)})
 
 
+def edited_value(field: str, text: str) -> Any:
+    """Return what a field holds when somebody types a text for it.
+
+    Raises:
+        FieldError: If it cannot hold that.
+    """
+    if field == "title":
+        return " ".join(text.split())
+    if field == "authors":
+        return _authors(text, cited=False)
+    if field == "year":
+        return _year(text, dated=False)
+    if field == "doi":
+        return find_doi(text) or text.strip()
+    if field == "arxiv_id":
+        return find_arxiv_id(text) or text.strip()
+    return text if field == "abstract" else text.strip()
+
+
 def unwrapped(text: str) -> str:
     """Undo the line breaks of arXiv's abstracts; a line that is set in begins a paragraph."""
     paragraphs = re.split(r"\n[ \t]{2,}|\n\s*\n", text.strip())
@@ -127,11 +146,12 @@ def _split(
     metadata: dict[str, Any] = {}
     for name, value in fields.items():
         field = chosen.get(name)
-        if value in (None, "") or value != value:
+        if value in (None, ""):
             continue
         is_renamed = field is not None and name.strip().lower() != field
         if field is None or (is_renamed and not _fits(field, value)):
-            metadata[name] = value
+            if value == value:  # an empty cell may be NaN, which JSON has not
+                metadata[name] = value
             continue
         known.setdefault(field, value)
         if is_renamed and field == "year" and not re.fullmatch(r"\d{4}", str(value).strip()):
@@ -157,7 +177,7 @@ def _check(name: str, value: object) -> None:
         for key, item in value.items():
             _check(name, key)
             _check(name, item)
-    elif isinstance(value, list):
+    elif isinstance(value, list | tuple):
         for item in value:
             _check(name, item)
     elif isinstance(value, str):

@@ -23,6 +23,13 @@ from vectorstore.types import Paper
 
 Spans = tuple[tuple[int, int], ...]
 
+ORDERS = {
+    "added": "position",
+    "title": "lower(json_extract(fields, '$.title'))",
+    "year": "json_extract(fields, '$.year')",
+}
+"""What papers can be sorted by, as SQL has it."""
+
 _ROWS_PER_QUERY = 500
 _BUSY_SECONDS = 30.0
 
@@ -131,6 +138,21 @@ class Records:
     def ids(self) -> list[str]:
         """Return all ids in order of ingest."""
         return [key for (key,) in self._rows("SELECT id FROM papers ORDER BY position")]
+
+    def page(self, order: str, *, reverse: bool, limit: int, offset: int) -> list[str]:
+        """Return some ids in an order, of those that ``ORDERS`` names.
+
+        Papers without a value come last, equal ones in order of ingest.
+        """
+        value, way = ORDERS[order], "DESC" if reverse else "ASC"
+        sql = (
+            f"SELECT id FROM papers ORDER BY {value} IS NULL, {value} {way}, position "  # noqa: S608
+            "LIMIT ? OFFSET ?"
+        )
+        if order == "added":
+            # Along the table, so that nothing is sorted.
+            sql = f"SELECT id FROM papers ORDER BY position {way} LIMIT ? OFFSET ?"  # noqa: S608
+        return [key for (key,) in self._rows(sql, [limit, offset])]
 
     def chunk_counts(self) -> dict[str, int]:
         """Return the number of chunks of every paper, by id."""

@@ -13,7 +13,7 @@ import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from vectorstore.chunking import CHUNKING_VERSION, chunk_spans, chunks_from_spans
 from vectorstore.dense import DISTANCE, ChunkHit, DenseIndex
+from vectorstore.edits import edited, with_edits_of
 from vectorstore.errors import IndexDamagedError, IndexMissingError, PaperNotFoundError
 from vectorstore.folder import IndexFolder, ingest_hint
 from vectorstore.fusion import POOL, fuse
@@ -166,6 +167,30 @@ class Store:
     def papers(self) -> Iterator[Paper]:
         """Yield all papers in order of their first ingest."""
         return (record.paper for record in self._records.all())
+
+    def listed(
+        self,
+        order: str = "added",
+        *,
+        reverse: bool = False,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> Iterator[Paper]:
+        """Yield some papers in an order; no others are loaded.
+
+        Args:
+            order: "added", "title" or "year"; papers without a year come last.
+            reverse: The other way round.
+            limit: Most papers to yield; None for all.
+            offset: So many are passed over.
+        """
+        ids = self._records.page(
+            order, reverse=reverse, limit=-1 if limit is None else limit, offset=offset
+        )
+        for start in range(0, len(ids), _PAPERS_PER_BATCH):
+            part = ids[start : start + _PAPERS_PER_BATCH]
+            records = self._records.get(part)
+            yield from (records[each].paper for each in part if each in records)
 
     def paper(self, paper_id: str) -> Paper:
         """Return the paper with an id.
@@ -369,6 +394,7 @@ class Store:
         prune: bool | Callable[[], bool] = False,
         progress: Callable[[int], None] | None = None,
         vectors: Vectors | None = None,
+        keep_edits: bool = True,
     ) -> IngestReport:
         """Add papers and update those that changed; the same papers again cost nothing.
 
@@ -381,6 +407,7 @@ class Store:
             progress: Told after each step how many papers of the stream are done.
             vectors: The vectors of a paper's chunks where they are known, of shape (chunks,
                 dimension) and norm 1; what is None is embedded.
+            keep_edits: Leave the fields that were edited by hand as they are (see ``edits``).
 
         Returns:
             How many papers were added, updated, unchanged and removed.
@@ -395,7 +422,7 @@ class Store:
             self._refresh(at_once=True)
             self._vectors_given = vectors
             try:
-                counts, seen = self._ingest_all(papers, progress)
+                counts, seen = self._ingest_all(papers, progress, keep_edits=keep_edits)
             finally:
                 self._vectors_given = None
             removed = self._complete(seen, prune=prune() if callable(prune) else prune)
@@ -403,18 +430,21 @@ class Store:
         seconds = time.perf_counter() - started
         report = IngestReport(
             counts["added"], counts["updated"], counts["unchanged"], removed, counts["chunks"],
-            seconds,
+            seconds, counts["edited"],
         )  # fmt: skip
         logger.info("ingested: %s", report)
         return report
 
     @staticmethod
-    def difference(path: str | Path, papers: Iterable[Paper]) -> Difference:
+    def difference(
+        path: str | Path, papers: Iterable[Paper], *, keep_edits: bool = True
+    ) -> Difference:
         """Tell what an ingest would do, without a model and without writing anything.
 
         Args:
             path: Folder of the index; there may be none.
             papers: As for ``ingest``.
+            keep_edits: As for ``ingest``.
 
         Returns:
             How many papers would be added, updated, left as they are, and removed with pruning.
@@ -435,9 +465,33 @@ class Store:
         with closing(Records(folder.records)) as records:
             stream = iter(papers)
             while batch := list(islice(stream, _PAPERS_PER_BATCH)):
-                _changed(batch, records, seen, counts)
+                _changed(batch, records, seen, counts, keep_edits=keep_edits)
             removed = len(records) - counts["updated"] - counts["unchanged"]
-        return Difference(counts["added"], counts["updated"], counts["unchanged"], removed)
+        return Difference(
+            counts["added"], counts["updated"], counts["unchanged"], removed, counts["edited"]
+        )
+
+    def edit(
+        self, paper_id: str, changes: Mapping[str, str], removals: Collection[str] = ()
+    ) -> Paper:
+        """Change fields of a paper; see ``edits`` for what becomes of that at the next ingest.
+
+        Args:
+            paper_id: Of the paper.
+            changes: New values by field, as typed.
+            removals: Fields to remove.
+
+        Returns:
+            The paper as it is now.
+
+        Raises:
+            PaperNotFoundError: If there is no such paper.
+            FieldError: If a paper cannot be so; nothing is changed then.
+            IndexLockedError: If another process is writing the index.
+        """
+        paper = edited(self.paper(paper_id), changes, removals)
+        self.ingest([paper], keep_edits=False)
+        return paper
 
     def remove(self, ids: Iterable[str]) -> int:
         """Remove papers.
@@ -464,14 +518,18 @@ class Store:
         return len(wanted)
 
     def _ingest_all(
-        self, papers: Iterable[Paper], progress: Callable[[int], None] | None
+        self,
+        papers: Iterable[Paper],
+        progress: Callable[[int], None] | None,
+        *,
+        keep_edits: bool,
     ) -> tuple[Counter[str], set[str]]:
         counts: Counter[str] = Counter()
         seen: set[str] = set()
         done = 0
         stream = iter(papers)
         while batch := list(islice(stream, _PAPERS_PER_BATCH)):
-            changed = _changed(batch, self._records, seen, counts)
+            changed = _changed(batch, self._records, seen, counts, keep_edits=keep_edits)
             done += len(batch) - len(changed)
             for written, chunks in self._index(changed):
                 counts["chunks"] += chunks
@@ -718,12 +776,22 @@ def _program_version() -> str:
 
 
 def _changed(
-    batch: Sequence[Paper], records: Records, seen: set[str], counts: Counter[str]
+    batch: Sequence[Paper],
+    records: Records,
+    seen: set[str],
+    counts: Counter[str],
+    *,
+    keep_edits: bool,
 ) -> list[Paper]:
     """Return the papers that differ from their records, and count them and the others."""
     fresh = _first_of_each_id(batch, seen)
     known = records.fingerprints([paper.id for paper in fresh])
     changed = [p for p in fresh if known.get(p.id, ("", 0))[0] != p.fingerprint]
+    if keep_edits:
+        before = records.get([paper.id for paper in changed if paper.id in known])
+        kept = [with_edits_of(before[p.id].paper, p) if p.id in before else p for p in changed]
+        counts["edited"] += sum(a != b for a, b in zip(changed, kept, strict=True))
+        changed = [p for p in kept if known.get(p.id, ("", 0))[0] != p.fingerprint]
     updated = sum(paper.id in known for paper in changed)
     counts["added"] += len(changed) - updated
     counts["updated"] += updated
