@@ -1,7 +1,7 @@
 """Commands on papers and the index: ingest and search."""
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from assistant.intake import Intake
     from assistant.settings import Settings
     from assistant.terminal import Terminal
-    from vectorstore import Difference, IngestReport, Paper
+    from vectorstore import Difference, IngestReport
 
 
 @configured(*STORE)
@@ -70,10 +70,11 @@ def ingest(
     Papers that are there already and have not changed cost nothing. A bad record is reported
     with file, line and reason; the good ones are taken, and the exit code is 3.
 
-    Records of one run are of one paper if they have the same DOI, or the same arXiv id whatever
-    the version, or the same title, first author and year. The one that is read first is kept; the
-    others are reported as duplicates, which are no failures. Put the file with the newest versions
-    first.
+    Two records are of one paper if they have the same DOI, or the same arXiv id whatever the
+    version, or the same title, first author and year. Of one run, the one that is read first is
+    kept; so put the file with the newest versions first. One that is in the index under another id
+    is not added, unless it is a later arXiv version: that takes the other's place. All of them are
+    reported; duplicates are no failures.
 
     What `assistant papers edit` has changed stays so: of such a paper all other fields are taken
     from SOURCES, and the number of such papers is told. --discard-edits takes it as it is there;
@@ -99,7 +100,7 @@ def ingest(
         done: Difference | IngestReport
         if dry_run:
             done = _compare(
-                settings, intake.papers(), terminal, rebuild=rebuild, keep_edits=not discard_edits
+                settings, intake, terminal, rebuild=rebuild, keep_edits=not discard_edits
             )
         else:
             done = _ingest(
@@ -121,7 +122,11 @@ def ingest(
             {"path": each.path, "line": each.line, "record": each.record, "reason": each.reason}
             for each in intake.errors
         ]
-        counts = {"duplicates": intake.duplicates, "failed": errors}
+        counts = {
+            "duplicates": intake.duplicates,
+            "replaced": intake.replaced,
+            "failed": errors,
+        }
         console.print_json({**console.fields_of(done), **counts})
     else:
         terminal.say(_summary(done, prune=prune and not intake.failed))
@@ -130,6 +135,8 @@ def ingest(
         terminal.note(f"{keeping} (--discard-edits to take them from the source)")
     if intake.duplicates:
         terminal.note(console.counted(intake.duplicates, "duplicate"))
+    if intake.replaced:
+        terminal.note(f"{console.counted(intake.replaced, 'earlier version')} replaced")
     if intake.failed:
         terminal.note(f"{console.counted(intake.failed, 'record')} failed", style="red")
         raise typer.Exit(console.EXIT_PARTLY)
@@ -236,12 +243,13 @@ def _ingest(
             prune=lambda: prune and not intake.failed,
             progress=progress,
             keep_edits=keep_edits,
+            on_duplicate=intake.take_down_indexed,
         )
 
 
 def _compare(
     settings: "Settings",
-    papers: Iterable["Paper"],
+    intake: "Intake",
     terminal: "Terminal",
     *,
     rebuild: bool,
@@ -250,10 +258,13 @@ def _compare(
     from vectorstore import Difference
     from vectorstore.store import Store
 
+    papers = intake.papers()
     with terminal.stage("comparing"):
         if rebuild:
             return Difference(sum(1 for _ in papers), 0, 0, 0)
-        return Store.difference(settings.index, papers, keep_edits=keep_edits)
+        return Store.difference(
+            settings.index, papers, keep_edits=keep_edits, on_duplicate=intake.take_down_indexed
+        )
 
 
 def _summary(done: "IngestReport | Difference", *, prune: bool) -> str:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vectorstore.duplicates import key_digest, keys
 from vectorstore.errors import IndexDamagedError
 from vectorstore.manifest import rebuild_hint
 from vectorstore.types import Paper
@@ -44,6 +45,15 @@ CREATE TABLE IF NOT EXISTS papers (
 CREATE TABLE IF NOT EXISTS pending (id TEXT PRIMARY KEY, chunks INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
+
+# What papers are recognised by (see duplicates); the position is that of the paper.
+_KEYS = """
+CREATE TABLE IF NOT EXISTS keys (
+    value INTEGER NOT NULL, position INTEGER NOT NULL, PRIMARY KEY (value, position)
+) WITHOUT ROWID
+"""
+_KEYS_VERSION = "1"
+"""Raise when a paper would have other keys; those of all papers are then made anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +164,22 @@ class Records:
             sql = f"SELECT id FROM papers ORDER BY position {way} LIMIT ? OFFSET ?"  # noqa: S608
         return [key for (key,) in self._rows(sql, [limit, offset])]
 
+    def sharing(self, values: Sequence[int]) -> dict[int, list[Record]]:
+        """Return the records of papers that may have some keys, by the digest of the key.
+
+        They may have none if ``complete_keys`` was never called.
+        """
+        if not self._rows("SELECT 1 FROM sqlite_master WHERE name = 'keys'"):
+            return {}
+        sql = (
+            "SELECT value, fields, spans FROM keys JOIN papers USING (position) "
+            "WHERE value IN (SELECT value FROM json_each(?)) ORDER BY position"
+        )
+        found: dict[int, list[Record]] = {}
+        for value, fields, spans in self._rows(sql, [json.dumps(values)]):
+            found.setdefault(value, []).append(_record(fields, spans))
+        return found
+
     def chunk_counts(self) -> dict[str, int]:
         """Return the number of chunks of every paper, by id."""
         rows = self._rows("SELECT id, json_array_length(spans) FROM papers")
@@ -194,11 +220,25 @@ class Records:
                 chunks_by_id.items(),
             )
 
+    def complete_keys(self) -> None:
+        """Make the keys of all papers, if that was never done or was done in another way."""
+        done = self._rows("SELECT value FROM state WHERE name = 'keys'")
+        if done == [(_KEYS_VERSION,)]:
+            return
+        with self._transaction() as cursor:
+            cursor.execute("DROP TABLE IF EXISTS keys")
+            cursor.execute(_KEYS)
+            for record in self.all():
+                _add_keys(cursor, record.paper)
+            cursor.execute("INSERT OR REPLACE INTO state VALUES ('keys', ?)", [_KEYS_VERSION])
+
     def finish(self, records: Iterable[Record] = (), removed_ids: Iterable[str] = ()) -> None:
         """Write the records of papers that all indexes hold, remove others, unmark both."""
         with self._transaction() as cursor:
+            cursor.execute(_KEYS)
             for record in records:
                 paper = record.paper
+                _remove_keys(cursor, paper.id)
                 cursor.execute(
                     "INSERT INTO papers (id, fingerprint, fields, spans) VALUES (?, ?, ?, ?) "
                     "ON CONFLICT (id) DO UPDATE SET fingerprint = excluded.fingerprint, "
@@ -206,7 +246,9 @@ class Records:
                     (paper.id, paper.fingerprint, _dump(paper), json.dumps(record.spans)),
                 )
                 cursor.execute("DELETE FROM pending WHERE id = ?", (paper.id,))
+                _add_keys(cursor, paper)
             for key in removed_ids:
+                _remove_keys(cursor, key)
                 cursor.execute("DELETE FROM papers WHERE id = ?", (key,))
                 cursor.execute("DELETE FROM pending WHERE id = ?", (key,))
 
@@ -248,6 +290,19 @@ class Records:
                 folder = self._path.parent
                 reason = f"{self._path} cannot be used ({error})"
                 raise IndexDamagedError(reason, path=folder, hint=rebuild_hint(folder)) from error
+
+
+def _add_keys(cursor: sqlite3.Cursor, paper: Paper) -> None:
+    sql = "INSERT OR IGNORE INTO keys SELECT ?, position FROM papers WHERE id = ?"
+    cursor.executemany(sql, [(key_digest(key.value), paper.id) for key in keys(paper)])
+
+
+def _remove_keys(cursor: sqlite3.Cursor, paper_id: str) -> None:
+    sql = "SELECT position, fields, spans FROM papers WHERE id = ?"
+    for position, fields, spans in cursor.execute(sql, [paper_id]).fetchall():
+        values = [key_digest(key.value) for key in keys(_record(fields, spans).paper)]
+        sql = "DELETE FROM keys WHERE value = ? AND position = ?"
+        cursor.executemany(sql, [(value, position) for value in values])
 
 
 def _dump(paper: Paper) -> str:

@@ -13,7 +13,7 @@ import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from vectorstore.chunking import CHUNKING_VERSION, chunk_spans, chunks_from_spans
 from vectorstore.dense import DISTANCE, ChunkHit, DenseIndex
+from vectorstore.duplicates import IndexedDuplicate, Key, is_newer, key_digest, keys
 from vectorstore.edits import edited, with_edits_of
 from vectorstore.errors import IndexDamagedError, IndexMissingError, PaperNotFoundError
 from vectorstore.folder import IndexFolder, ingest_hint
@@ -38,6 +39,8 @@ from vectorstore.records import Record, Records, Spans
 from vectorstore.types import Chunk, Difference, Embedder, IngestReport, Paper, Passage
 
 logger = logging.getLogger(__name__)
+
+OnDuplicate = Callable[[IndexedDuplicate], None]
 
 Vectors = Callable[[Paper], NDArray[np.float32] | None]
 """What tells the vectors of a paper's chunks, or that they are not known."""
@@ -395,6 +398,7 @@ class Store:
         progress: Callable[[int], None] | None = None,
         vectors: Vectors | None = None,
         keep_edits: bool = True,
+        on_duplicate: OnDuplicate | None = None,
     ) -> IngestReport:
         """Add papers and update those that changed; the same papers again cost nothing.
 
@@ -408,6 +412,9 @@ class Store:
             vectors: The vectors of a paper's chunks where they are known, of shape (chunks,
                 dimension) and norm 1; what is None is embedded.
             keep_edits: Leave the fields that were edited by hand as they are (see ``edits``).
+            on_duplicate: Told of each paper that is in the index under another id (``duplicates``
+                says when that is so); it is then not added, or takes the other's place. Without
+                it, nobody looks.
 
         Returns:
             How many papers were added, updated, unchanged and removed.
@@ -421,13 +428,16 @@ class Store:
         with self._folder.writing():
             self._refresh(at_once=True)
             self._vectors_given = vectors
+            self._records.complete_keys()
+            arrivals = _Arrivals(self._records, keep_edits=keep_edits, on_duplicate=on_duplicate)
             try:
-                counts, seen = self._ingest_all(papers, progress, keep_edits=keep_edits)
+                self._ingest_all(papers, arrivals, progress)
             finally:
                 self._vectors_given = None
-            removed = self._complete(seen, prune=prune() if callable(prune) else prune)
+            removed = self._complete(arrivals, prune=prune() if callable(prune) else prune)
             self._end()
         seconds = time.perf_counter() - started
+        counts = arrivals.counts
         report = IngestReport(
             counts["added"], counts["updated"], counts["unchanged"], removed, counts["chunks"],
             seconds, counts["edited"],
@@ -437,7 +447,11 @@ class Store:
 
     @staticmethod
     def difference(
-        path: str | Path, papers: Iterable[Paper], *, keep_edits: bool = True
+        path: str | Path,
+        papers: Iterable[Paper],
+        *,
+        keep_edits: bool = True,
+        on_duplicate: OnDuplicate | None = None,
     ) -> Difference:
         """Tell what an ingest would do, without a model and without writing anything.
 
@@ -445,6 +459,7 @@ class Store:
             path: Folder of the index; there may be none.
             papers: As for ``ingest``.
             keep_edits: As for ``ingest``.
+            on_duplicate: As for ``ingest``.
 
         Returns:
             How many papers would be added, updated, left as they are, and removed with pruning.
@@ -460,13 +475,14 @@ class Store:
         except IndexMissingError:
             return Difference(len({paper.id for paper in papers}), 0, 0, 0)
         Manifest.read(folder.path)
-        counts: Counter[str] = Counter()
-        seen: set[str] = set()
         with closing(Records(folder.records)) as records:
+            arrivals = _Arrivals(records, keep_edits=keep_edits, on_duplicate=on_duplicate)
             stream = iter(papers)
             while batch := list(islice(stream, _PAPERS_PER_BATCH)):
-                _changed(batch, records, seen, counts, keep_edits=keep_edits)
-            removed = len(records) - counts["updated"] - counts["unchanged"]
+                arrivals.changed(batch)
+            counts = arrivals.counts
+            staying = counts["updated"] + counts["unchanged"] + len(arrivals.kept - arrivals.seen)
+            removed = len(records) - staying
         return Difference(
             counts["added"], counts["updated"], counts["unchanged"], removed, counts["edited"]
         )
@@ -520,25 +536,24 @@ class Store:
     def _ingest_all(
         self,
         papers: Iterable[Paper],
+        arrivals: _Arrivals,
         progress: Callable[[int], None] | None,
-        *,
-        keep_edits: bool,
-    ) -> tuple[Counter[str], set[str]]:
-        counts: Counter[str] = Counter()
-        seen: set[str] = set()
+    ) -> None:
         done = 0
         stream = iter(papers)
         while batch := list(islice(stream, _PAPERS_PER_BATCH)):
-            changed = _changed(batch, self._records, seen, counts, keep_edits=keep_edits)
+            changed, replaced = arrivals.changed(batch)
+            if replaced:
+                # Before the new ones come: after a kill between them, the next run adds these.
+                self._remove(replaced)
             done += len(batch) - len(changed)
             for written, chunks in self._index(changed):
-                counts["chunks"] += chunks
+                arrivals.counts["chunks"] += chunks
                 done += written
                 if progress is not None:
                     progress(done)
             if progress is not None and not changed:
                 progress(done)
-        return counts, seen
 
     def _index(self, papers: Sequence[Paper]) -> Iterator[tuple[int, int]]:
         """Embed and write papers; yield (papers, chunks) after each write."""
@@ -641,7 +656,7 @@ class Store:
         self._open_lexical().replace([], removed_ids=chunks_by_id)
         self._records.finish(removed_ids=chunks_by_id)
 
-    def _complete(self, seen: set[str], *, prune: bool) -> int:
+    def _complete(self, arrivals: _Arrivals, *, prune: bool) -> int:
         """Mend what an interrupted run left, then prune; return the number of papers pruned."""
         left = self._records.pending()
         recorded = self._records.get(list(left))
@@ -650,11 +665,11 @@ class Store:
         self._remove_some({key: left[key] for key in left.keys() - recorded.keys()})
         if not prune:
             return 0
-        if not seen:
+        if not arrivals.seen:
             logger.warning("nothing was read, so nothing is pruned")
             return 0
         counts = self._records.chunk_counts()
-        gone = {key: chunks for key, chunks in counts.items() if key not in seen}
+        gone = {key: chunks for key, chunks in counts.items() if not arrivals.has(key)}
         self._remove_some(gone)
         return len(gone)
 
@@ -775,39 +790,110 @@ def _program_version() -> str:
         return "source"
 
 
-def _changed(
-    batch: Sequence[Paper],
-    records: Records,
-    seen: set[str],
-    counts: Counter[str],
-    *,
-    keep_edits: bool,
-) -> list[Paper]:
-    """Return the papers that differ from their records, and count them and the others."""
-    fresh = _first_of_each_id(batch, seen)
-    known = records.fingerprints([paper.id for paper in fresh])
-    changed = [p for p in fresh if known.get(p.id, ("", 0))[0] != p.fingerprint]
-    if keep_edits:
-        before = records.get([paper.id for paper in changed if paper.id in known])
-        kept = [with_edits_of(before[p.id].paper, p) if p.id in before else p for p in changed]
-        counts["edited"] += sum(a != b for a, b in zip(changed, kept, strict=True))
-        changed = [p for p in kept if known.get(p.id, ("", 0))[0] != p.fingerprint]
-    updated = sum(paper.id in known for paper in changed)
-    counts["added"] += len(changed) - updated
-    counts["updated"] += updated
-    counts["unchanged"] += len(fresh) - len(changed)
-    return changed
+class _Arrivals:
+    """What an ingest reads, beside what there is: new, changed, unchanged, duplicate."""
+
+    def __init__(
+        self, records: Records, *, keep_edits: bool, on_duplicate: OnDuplicate | None
+    ) -> None:
+        self._records = records
+        self._keep_edits = keep_edits
+        self._on_duplicate = on_duplicate
+        self.counts: Counter[str] = Counter()
+        self.seen: set[str] = set()
+        """Ids of the stream."""
+        self.kept: set[str] = set()
+        """Ids of papers in the index that the stream has under other ids."""
+
+    def has(self, paper_id: str) -> bool:
+        """Tell whether the stream has a paper of the index."""
+        return paper_id in self.seen or paper_id in self.kept
+
+    def changed(self, batch: Sequence[Paper]) -> tuple[list[Paper], dict[str, int]]:
+        """Return the papers that are to be written, and count them and the others.
+
+        Returns:
+            Papers that differ from their records, and the papers (with their numbers of chunks)
+            that have to go before, since a later version of them is among these.
+        """
+        fresh = self._first_of_each_id(batch)
+        known = self._records.fingerprints([paper.id for paper in fresh])
+        older: dict[str, Record] = {}
+        if self._on_duplicate is not None:
+            fresh, older = self._without_duplicates(fresh, known, self._on_duplicate)
+        changed = [p for p in fresh if known.get(p.id, ("", 0))[0] != p.fingerprint]
+        if self._keep_edits:
+            before = self._records.get([paper.id for paper in changed if paper.id in known]) | older
+            kept = [with_edits_of(before[p.id].paper, p) if p.id in before else p for p in changed]
+            self.counts["edited"] += sum(a != b for a, b in zip(changed, kept, strict=True))
+            changed = [p for p in kept if known.get(p.id, ("", 0))[0] != p.fingerprint]
+        updated = sum(paper.id in known or paper.id in older for paper in changed)
+        self.counts["added"] += len(changed) - updated
+        self.counts["updated"] += updated
+        self.counts["unchanged"] += len(fresh) - len(changed)
+        return changed, {old.paper.id: len(old.spans) for old in older.values()}
+
+    def _first_of_each_id(self, batch: Iterable[Paper]) -> list[Paper]:
+        fresh = []
+        for paper in batch:
+            if paper.id in self.seen:
+                logger.warning("two papers have the id %s; the first one counts", paper.id)
+                continue
+            self.seen.add(paper.id)
+            fresh.append(paper)
+        return fresh
+
+    def _without_duplicates(
+        self, papers: Sequence[Paper], known: Container[str], on_duplicate: OnDuplicate
+    ) -> tuple[list[Paper], dict[str, Record]]:
+        """Return the papers that are in the index under no other id, or are a later version.
+
+        Returns:
+            These papers, and the records that later versions replace, by the id of the new one.
+        """
+        own = {p.id: {key_digest(key.value): key for key in keys(p)} for p in papers}
+        sought = [value for p in papers if p.id not in known for value in own[p.id]]
+        sharing = self._records.sharing(sought) if sought else {}
+        coming = {paper.id: paper for paper in papers if paper.id in known}
+        fresh: list[Paper] = []
+        older: dict[str, Record] = {}
+        for paper in papers:
+            found = None
+            if paper.id not in known:
+                found = _same_paper(own[paper.id], sharing, coming)
+            if found is None:
+                fresh.append(paper)
+                continue
+            key, record = found
+            is_free = record.paper.id not in {old.paper.id for old in older.values()}
+            replaces = is_newer(paper, record.paper) and not self.has(record.paper.id) and is_free
+            on_duplicate(IndexedDuplicate(paper, record.paper, key.words, replaces))
+            if replaces:
+                older[paper.id] = record
+                fresh.append(paper)
+            else:
+                self.kept.add(record.paper.id)
+        return fresh, older
 
 
-def _first_of_each_id(batch: Iterable[Paper], seen: set[str]) -> list[Paper]:
-    fresh = []
-    for paper in batch:
-        if paper.id in seen:
-            logger.warning("two papers have the id %s; the first one counts", paper.id)
-            continue
-        seen.add(paper.id)
-        fresh.append(paper)
-    return fresh
+def _same_paper(
+    own: Mapping[int, Key],
+    sharing: Mapping[int, Sequence[Record]],
+    coming: Mapping[str, Paper],
+) -> tuple[Key, Record] | None:
+    """Return the first key that a record shares in truth, and not by its digest alone.
+
+    Args:
+        own: Keys of a paper by digest.
+        sharing: Records by digest.
+        coming: Papers that are about to replace their records; their keys count.
+    """
+    for value, key in own.items():
+        for record in sharing.get(value, ()):
+            paper = coming.get(record.paper.id, record.paper)
+            if any(each.value == key.value for each in keys(paper)):
+                return key, record
+    return None
 
 
 def _has_same_text(one: Record, other: Record) -> bool:
