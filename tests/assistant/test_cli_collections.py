@@ -80,11 +80,8 @@ def test_they_are_listed(data: Path) -> None:
 @pytest.mark.parametrize(
     "command", [["papers", "list"], ["search", "x"], ["ask", "x"], ["papers", "show", "x"]]
 )
-def test_a_missing_collection_names_the_closest(
-    command: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_collection_names_the_closest(command: list[str]) -> None:
     ingest("birds", "Finch")
-    monkeypatch.setattr("assistant.setup._ensure_model", lambda *_: None)
     result = run(*command, "--collection", "bird", code=1)
     assert 'there is no collection "bird"' in result.stderr
     assert "did you mean birds" in result.stderr
