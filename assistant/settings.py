@@ -144,11 +144,11 @@ class _OnePlace(PydanticBaseSettingsSource):
 
     def __call__(self) -> dict[str, Any]:
         values = self._source()
+        if _PLACES & self.current_state.keys():
+            return {name: value for name, value in values.items() if name not in _PLACES}
         if values.keys() >= _PLACES:
             reason = "index and collection are given, and each says where the papers are"
             raise SettingsError(reason, name="collection", hint="give one of the two")
-        if _PLACES & self.current_state.keys():
-            return {name: value for name, value in values.items() if name not in _PLACES}
         return values
 
 
