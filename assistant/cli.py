@@ -15,9 +15,11 @@ import typer
 from typer.core import TyperGroup
 
 from assistant import console
+from assistant.cli_collections import collections_app
 from assistant.cli_engine import calibrate, evaluate, states_app, warm
 from assistant.cli_models import models_app
-from assistant.cli_papers import ingest, papers_app, repair, search
+from assistant.cli_papers import ingest, repair, search
+from assistant.cli_records import papers_app
 from assistant.cli_serve import mcp, serve
 from assistant.console import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_PARTLY, EXIT_PIPE
 from assistant.options import (
@@ -101,6 +103,7 @@ app.command()(serve)
 app.command()(mcp)
 app.add_typer(states_app, name="states")
 app.add_typer(papers_app, name="papers")
+app.add_typer(collections_app, name="collections")
 app.add_typer(models_app, name="models")
 
 

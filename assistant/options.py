@@ -19,7 +19,14 @@ if TYPE_CHECKING:
 # No `from __future__ import annotations`: the commands are made of these annotations.
 
 _OPTIONS: Mapping[str, Any] = {
-    "index": Annotated[Path | None, typer.Option("--index", metavar="PATH", help="The index.")],
+    "index": Annotated[
+        Path | None,
+        typer.Option("--index", metavar="PATH", help="A folder of your own for the index."),
+    ],
+    "collection": Annotated[
+        str | None,
+        typer.Option("--collection", metavar="NAME", help="One of `assistant collections list`."),
+    ],
     "model": Annotated[
         str | None,
         typer.Option(
@@ -63,9 +70,9 @@ _VERBOSE = Annotated[
         help="Tell what is going on; twice: with tracebacks.",
     ),
 ]
-STORE = ("index", "offline")
+STORE = ("collection", "index", "offline")
 """What a command needs that works on the papers alone."""
-ENGINE = ("index", "model", "gpu_layers", "threads", "offline")
+ENGINE = ("collection", "index", "model", "gpu_layers", "threads", "offline")
 """What a command needs that answers questions."""
 
 YearOption = Annotated[

@@ -101,10 +101,7 @@ class Assistant:
     """
 
     def __init__(self, settings: Settings | None = None, **flags: Any) -> None:
-        if settings is None or flags:
-            base = settings.model_dump() if settings else {}
-            settings = load_settings(**(base | flags))
-        self.settings = settings
+        self.settings = load_settings(**flags) if settings is None else settings.changed(**flags)
         self._prompts = load_prompts(resource("prompts/answer.toml"))
         self._store: Store | None = None
         self._reader: Reader | None = None

@@ -42,8 +42,12 @@ HEAVY = (
 )
 """Libraries that take long to import or bring much along."""
 
-_USERS = {"llama_cpp": ["assistant/hardware.py", "assistant/llama.py"]}
-"""Where a heavy library has two users: one runs models, the other asks what was built."""
+_USERS = {
+    "llama_cpp": ["assistant/hardware.py", "assistant/llama.py"],
+    "pybtex": ["vectorstore/bibliographies.py", "vectorstore/exports.py"],
+}
+"""Where a heavy library has two users: one runs models, the other asks what was built; one reads
+BibTeX, the other writes it."""
 
 ADAPTERS = {"assistant/langchain.py": "langchain_core", "assistant/llamaindex.py": "llama_index"}
 """Modules for users of other frameworks, which are extras; nobody else imports either."""

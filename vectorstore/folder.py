@@ -30,6 +30,11 @@ class IndexFolder:
     path: Path
 
     @property
+    def manifest(self) -> Path:
+        """What the index was built with."""
+        return self.path / MANIFEST_NAME
+
+    @property
     def records(self) -> Path:
         """SQLite file of the papers themselves."""
         return self.path / "papers.sqlite3"

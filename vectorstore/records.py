@@ -17,12 +17,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vectorstore.duplicates import key_digest, keys
 from vectorstore.errors import IndexDamagedError
 from vectorstore.folder import can_write
 from vectorstore.manifest import rebuild_hint
 from vectorstore.types import Paper
 
 Spans = tuple[tuple[int, int], ...]
+
+ORDERS = {
+    "added": "position",
+    "title": "lower(json_extract(fields, '$.title'))",
+    "year": "json_extract(fields, '$.year')",
+}
+"""What papers can be sorted by, as SQL has it."""
+
+_KEYS_VERSION = 1
+"""Raise when a paper would have other keys; those of all papers are then made anew."""
 
 _ROWS_PER_QUERY = 500
 _BUSY_SECONDS = 30.0
@@ -48,11 +59,15 @@ CREATE TABLE IF NOT EXISTS pending (
     id TEXT NOT NULL, part INTEGER NOT NULL, chunks INTEGER NOT NULL, PRIMARY KEY (id, part)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
-INSERT OR IGNORE INTO state VALUES ('papers', 0), ('rows', 0), ('positions', 0);
+INSERT OR IGNORE INTO state VALUES ('papers', 0), ('rows', 0), ('positions', 0), ('keys', 0);
 CREATE TRIGGER IF NOT EXISTS paper_added AFTER INSERT ON papers
     BEGIN UPDATE state SET value = value + 1 WHERE name = 'papers'; END;
 CREATE TRIGGER IF NOT EXISTS paper_removed AFTER DELETE ON papers
     BEGIN UPDATE state SET value = value - 1 WHERE name = 'papers'; END;
+-- What papers are recognised by (see duplicates).
+CREATE TABLE IF NOT EXISTS keys (
+    value INTEGER NOT NULL, position INTEGER NOT NULL, PRIMARY KEY (value, position)
+) WITHOUT ROWID;
 """
 
 
@@ -177,6 +192,33 @@ class Records:
         sql = f"{_SELECT} WHERE first_row >= ? AND first_row < ? ORDER BY first_row"
         return [_record(*row) for row in self._rows(sql, [first, stop])]
 
+    def page(self, order: str, *, reverse: bool, limit: int, offset: int) -> list[int]:
+        """Return some positions in an order, of those that ``ORDERS`` names.
+
+        Papers without a value come last, equal ones in order of ingest.
+        """
+        value, way = ORDERS[order], "DESC" if reverse else "ASC"
+        sql = (
+            f"SELECT position FROM papers ORDER BY {value} IS NULL, {value} {way}, position "  # noqa: S608
+            "LIMIT ? OFFSET ?"
+        )
+        if order == "added":
+            # Along the table, so that nothing is sorted.
+            sql = f"SELECT position FROM papers ORDER BY position {way} LIMIT ? OFFSET ?"  # noqa: S608
+        return [position for (position,) in self._rows(sql, [limit, offset])]
+
+    def sharing(self, values: Sequence[int]) -> dict[int, list[Record]]:
+        """Return the records of papers that may have some keys, by the digest of the key."""
+        sql = (
+            "SELECT value, position, id, fields, spans, first_row FROM keys "
+            "JOIN papers USING (position) WHERE value IN (SELECT value FROM json_each(?)) "
+            "ORDER BY position"
+        )
+        found: dict[int, list[Record]] = {}
+        for value, *row in self._chosen(sql, values):
+            found.setdefault(value, []).append(_record(*row))
+        return found
+
     def differing(self) -> list[str]:
         """Return the ids of records whose id or fingerprint is not that of their paper."""
         return [key for key, _, _ in self._differing()]
@@ -258,6 +300,7 @@ class Records:
         with self._transaction() as cursor:
             for record in records:
                 paper = record.paper
+                _remove_keys(cursor, paper.id)
                 cursor.execute(
                     "INSERT INTO papers (position, id, fingerprint, fields, spans, first_row) "
                     "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
@@ -269,13 +312,25 @@ class Records:
                     ),
                 )  # fmt: skip
                 cursor.execute("DELETE FROM pending WHERE id = ?", (paper.id,))
+                _add_keys(cursor, record)
                 cursor.execute(
                     "UPDATE state SET value = max(value, ?) WHERE name = 'rows'",
                     [record.first_row + len(record.spans)],
                 )
             for key in removed_ids:
+                _remove_keys(cursor, key)
                 cursor.execute("DELETE FROM papers WHERE id = ?", (key,))
                 cursor.execute("DELETE FROM pending WHERE id = ?", (key,))
+
+    def complete_keys(self) -> None:
+        """Make the keys of all papers, if another version of the program made them."""
+        if self._state("keys") == _KEYS_VERSION:
+            return
+        with self._transaction() as cursor:
+            cursor.execute("DELETE FROM keys")
+            for record in self.all():
+                _add_keys(cursor, record)
+            cursor.execute("UPDATE state SET value = ? WHERE name = 'keys'", [_KEYS_VERSION])
 
     def mend(self) -> int:
         """Give all records the id and the fingerprint of their papers; return how many differed."""
@@ -296,25 +351,44 @@ class Records:
     # --- what one ingest has seen ------------------------------------------------------------
 
     def see(self, ids: Sequence[str]) -> set[str]:
-        """Note ids, and return those that were not noted before. Kept on disk, for millions."""
+        """Note ids that were read, and return those that were not before; on disk, for millions."""
+        new = "INSERT OR IGNORE INTO temp.seen VALUES (?, 1)"
+        kept = "UPDATE temp.seen SET was_read = 1 WHERE id = ? AND was_read = 0"
         with self._transaction() as cursor:
             return {
                 key
                 for key in ids
-                if cursor.execute("INSERT OR IGNORE INTO temp.seen VALUES (?)", [key]).rowcount
+                if cursor.execute(new, [key]).rowcount or cursor.execute(kept, [key]).rowcount
             }
+
+    def keep(self, paper_id: str) -> None:
+        """Note a paper that was read under another id."""
+        with self._transaction() as cursor:
+            cursor.execute("INSERT OR IGNORE INTO temp.seen VALUES (?, 0)", [paper_id])
+
+    def has_seen(self, paper_id: str) -> bool:
+        """Tell whether a paper was noted, under whatever id it was read."""
+        return bool(self._rows("SELECT 1 FROM temp.seen WHERE id = ?", [paper_id]))
+
+    def kept(self) -> int:
+        """Return the number of papers that were read under other ids alone."""
+        return int(self._rows("SELECT count(*) FROM temp.seen WHERE NOT was_read")[0][0])
 
     def forget_seen(self) -> None:
         """Begin to note ids."""
         with self._transaction() as cursor:
             cursor.execute(
-                "CREATE TEMP TABLE IF NOT EXISTS seen (id TEXT PRIMARY KEY) WITHOUT ROWID"
+                "CREATE TEMP TABLE IF NOT EXISTS seen "
+                "(id TEXT PRIMARY KEY, was_read INTEGER NOT NULL) WITHOUT ROWID"
             )
             cursor.execute("DELETE FROM temp.seen")
 
     def unseen(self, most: int) -> list[str]:
         """Return at most so many ids of papers that have not been noted."""
-        sql = "SELECT id FROM papers WHERE id NOT IN temp.seen ORDER BY position LIMIT ?"
+        sql = (
+            "SELECT id FROM papers WHERE id NOT IN (SELECT id FROM temp.seen) "
+            "ORDER BY position LIMIT ?"
+        )
         return [key for (key,) in self._rows(sql, [most])]
 
     # --- SQLite ------------------------------------------------------------------------------
@@ -395,6 +469,18 @@ def _paper(fields: str) -> Paper:
     values = json.loads(fields)
     values["authors"] = tuple(values["authors"])
     return Paper(**values)
+
+
+def _add_keys(cursor: sqlite3.Cursor, record: Record) -> None:
+    values = [(key_digest(key.value), record.position) for key in keys(record.paper)]
+    cursor.executemany("INSERT OR IGNORE INTO keys VALUES (?, ?)", values)
+
+
+def _remove_keys(cursor: sqlite3.Cursor, paper_id: str) -> None:
+    sql = "SELECT position, fields FROM papers WHERE id = ?"
+    for position, fields in cursor.execute(sql, [paper_id]).fetchall():
+        values = [(key_digest(key.value), position) for key in keys(_paper(fields))]
+        cursor.executemany("DELETE FROM keys WHERE value = ? AND position = ?", values)
 
 
 def _dump(paper: Paper) -> str:

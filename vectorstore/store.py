@@ -9,8 +9,7 @@ import difflib
 import logging
 import re
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
@@ -23,9 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vectorstore import health
+from vectorstore.arrivals import Arrivals, OnDuplicate
 from vectorstore.chroma import DISTANCE, part_of
 from vectorstore.chunking import CHUNKING_VERSION, chunks_from_spans
 from vectorstore.codes import Row
+from vectorstore.edits import edited
 from vectorstore.errors import (
     IndexDamagedError,
     IndexMismatchError,
@@ -44,7 +45,6 @@ from vectorstore.writing import (
     PAPERS_PER_BATCH,
     KnownVectors,
     Writer,
-    changed_papers,
     chunk_id,
 )
 
@@ -158,6 +158,31 @@ class Store:
     def count(self, where: Filters | None = None) -> int:
         """Return the number of papers, or of those that meet filters."""
         return len(self._positions(where)) if where else len(self)
+
+    def listed(
+        self,
+        order: str = "added",
+        *,
+        reverse: bool = False,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> Iterator[Paper]:
+        """Yield some papers in an order; no others are loaded.
+
+        Args:
+            order: "added", "title" or "year"; papers without a year come last.
+            reverse: The other way round.
+            limit: Most papers to yield; None for all.
+            offset: So many are passed over.
+        """
+        records = self._parts.records
+        positions = records.page(
+            order, reverse=reverse, limit=-1 if limit is None else limit, offset=offset
+        )
+        for start in range(0, len(positions), PAPERS_PER_BATCH):
+            part = positions[start : start + PAPERS_PER_BATCH]
+            found = records.at(part)
+            yield from (found[each].paper for each in part if each in found)
 
     def _positions(self, where: Filters) -> list[int]:
         self._parts.refresh()
@@ -344,19 +369,22 @@ class Store:
         return tuple(record.paper for record in records), vectors
 
     def exported(self) -> Iterator[tuple[Paper, Spans, NDArray[np.float32]]]:
-        """Yield all papers with the spans of their chunks and the vectors as computed.
+        """Yield all there is: papers, the spans of their chunks, and the vectors as computed.
 
-        The index is locked for writing as long as the iterator is in use.
+        Nobody can write meanwhile, so that all of it is of one moment.
 
         Yields:
-            (paper, spans, vectors of shape (len(spans), dimension)), by their place in the index.
+            A paper, (start, end) of each chunk in its abstract, and shape (chunks, dimension).
 
         Raises:
             IndexLockedError: If another process is writing the index.
-            IndexDamagedError: If vectors are missing.
+            IndexDamagedError: If an ingest was interrupted, or vectors are missing.
         """
         with self._parts.writing():
             records = self._parts.records
+            if records.is_ingesting() or records.pending():
+                reason = f"the last ingest into {self.path} was interrupted; run it again"
+                raise IndexDamagedError(reason, path=self.path, hint=ingest_hint(self.path))
             for start in range(0, records.rows, PAPERS_PER_BATCH):
                 for record in records.between(start, start + PAPERS_PER_BATCH):
                     ids = [chunk_id(record.paper.id, n) for n in range(len(record.spans))]
@@ -376,6 +404,8 @@ class Store:
         prune: bool | Callable[[], bool] = False,
         vectors: KnownVectors | None = None,
         progress: Callable[[int], None] | None = None,
+        keep_edits: bool = True,
+        on_duplicate: OnDuplicate | None = None,
     ) -> IngestReport:
         """Add papers and update those that changed; the same papers again cost nothing.
 
@@ -388,6 +418,10 @@ class Store:
             vectors: Gives the vectors of a paper's chunks where they are known already, shape
                 (chunks, dimension), or None; the others are computed.
             progress: Told after each step how many papers of the stream are done.
+            keep_edits: Leave the fields that were edited by hand as they are (see ``edits``).
+            on_duplicate: Told of each paper that is in the index under another id (``duplicates``
+                says when that is so); it is then not added, or takes the other's place. Without
+                it, nobody looks.
 
         Returns:
             How many papers were added, updated, unchanged and removed.
@@ -400,28 +434,40 @@ class Store:
         started = time.perf_counter()
         with self._parts.writing():
             writer = self._writer()
-            counts = writer.ingest(papers, known=vectors, progress=progress)
+            self._parts.records.complete_keys()
+            arrivals = Arrivals(
+                self._parts.records, keep_edits=keep_edits, on_duplicate=on_duplicate
+            )
+            chunks = writer.ingest(papers, arrivals, known=vectors, progress=progress)
             writer.complete()
-            wanted = prune() if callable(prune) else prune
+            counts, wanted = arrivals.counts, prune() if callable(prune) else prune
             if wanted and not counts.total():
                 logger.warning("nothing was read, so nothing is pruned")
             removed = writer.prune() if wanted and counts.total() else 0
             self._end()
         seconds = time.perf_counter() - started
         report = IngestReport(
-            counts["added"], counts["updated"], counts["unchanged"], removed, counts["chunks"],
-            seconds,
+            counts["added"], counts["updated"], counts["unchanged"], removed, chunks, seconds,
+            counts["edited"],
         )  # fmt: skip
         logger.info("ingested: %s", report)
         return report
 
     @staticmethod
-    def difference(path: str | Path, papers: Iterable[Paper]) -> Difference:
+    def difference(
+        path: str | Path,
+        papers: Iterable[Paper],
+        *,
+        keep_edits: bool = True,
+        on_duplicate: OnDuplicate | None = None,
+    ) -> Difference:
         """Tell what an ingest would do, without a model and without writing anything.
 
         Args:
             path: Folder of the index; there may be none.
             papers: As for ``ingest``.
+            keep_edits: As for ``ingest``.
+            on_duplicate: As for ``ingest``.
 
         Returns:
             How many papers would be added, updated, left as they are, and removed with pruning.
@@ -437,14 +483,37 @@ class Store:
         except IndexMissingError:
             return Difference(len({paper.id for paper in papers}), 0, 0, 0)
         Manifest.read(folder.path)
-        counts: Counter[str] = Counter()
         with closing(Records(folder.records)) as records:
-            records.forget_seen()
+            arrivals = Arrivals(records, keep_edits=keep_edits, on_duplicate=on_duplicate)
             stream = iter(papers)
             while batch := list(islice(stream, PAPERS_PER_BATCH)):
-                changed_papers(batch, records, counts)
-            removed = len(records) - counts["updated"] - counts["unchanged"]
-        return Difference(counts["added"], counts["updated"], counts["unchanged"], removed)
+                arrivals.changed(batch)
+            removed, counts = arrivals.removable(), arrivals.counts
+        return Difference(
+            counts["added"], counts["updated"], counts["unchanged"], removed, counts["edited"]
+        )
+
+    def edit(
+        self, paper_id: str, changes: Mapping[str, str], removals: Collection[str] = ()
+    ) -> Paper:
+        """Change fields of a paper; see ``edits`` for what becomes of that at the next ingest.
+
+        Args:
+            paper_id: Of the paper.
+            changes: New values by field, as typed.
+            removals: Fields to remove.
+
+        Returns:
+            The paper as it is now.
+
+        Raises:
+            PaperNotFoundError: If there is no such paper.
+            FieldError: If a paper cannot be so; nothing is changed then.
+            IndexLockedError: If another process is writing the index.
+        """
+        paper = edited(self.paper(paper_id), changes, removals)
+        self.ingest([paper], keep_edits=False)
+        return paper
 
     def remove(self, ids: Iterable[str]) -> int:
         """Remove papers.

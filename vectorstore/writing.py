@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -18,11 +18,12 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
+from vectorstore.arrivals import Arrivals
 from vectorstore.chroma import part_of
 from vectorstore.chunking import chunk_spans, chunks_from_spans
 from vectorstore.normalize import normalize
 from vectorstore.parts import Parts
-from vectorstore.records import Entry, Record, Records
+from vectorstore.records import Entry, Record
 from vectorstore.types import Chunk, Embedder, Paper
 
 logger = logging.getLogger(__name__)
@@ -56,36 +57,37 @@ class Writer:
     def ingest(
         self,
         papers: Iterable[Paper],
+        arrivals: Arrivals,
         *,
         known: KnownVectors | None = None,
         progress: Callable[[int], None] | None = None,
-    ) -> Counter[str]:
+    ) -> int:
         """Add papers and update those that changed.
 
         Args:
             papers: Read as a stream; of papers with the same id the first one counts.
+            arrivals: Tells which they are.
             known: Vectors to take instead of computing them.
             progress: Told after each step how many papers of the stream are done.
 
         Returns:
-            How many papers were "added", "updated" and "unchanged", and the "chunks" written.
+            The number of chunks written.
         """
-        records = self._parts.records
-        counts: Counter[str] = Counter()
-        records.forget_seen()
-        done = 0
+        done = chunks = 0
         stream = iter(papers)
         while batch := list(islice(stream, PAPERS_PER_BATCH)):
-            changed = changed_papers(batch, records, counts)
+            changed, replaced = arrivals.changed(batch)
+            # Before the new ones come: after a kill between them, the next run adds these.
+            self.remove(replaced)
             done += len(batch) - len(changed)
-            for written, chunks in self.index(changed, known):
-                counts["chunks"] += chunks
+            for written, of_these in self.index(changed, known):
+                chunks += of_these
                 done += written
                 if progress is not None:
                     progress(done)
             if progress is not None and not changed:
                 progress(done)
-        return counts
+        return chunks
 
     def index(
         self, papers: Sequence[Paper], known: KnownVectors | None = None
@@ -227,29 +229,6 @@ class Writer:
                 gone[part] += [chunk_id(key, number) for number in range(first, chunks)]
         for part, ids in gone.items():
             self._parts.chroma.delete(part, ids)
-
-
-def changed_papers(batch: Sequence[Paper], records: Records, counts: Counter[str]) -> list[Paper]:
-    """Return the papers that differ from their records, and count them and the others."""
-    unseen = records.see([paper.id for paper in batch])
-    fresh = []
-    for paper in batch:
-        if paper.id in unseen:
-            unseen.remove(paper.id)
-            fresh.append(paper)
-        else:
-            logger.warning("two papers have the id %s; the first one counts", paper.id)
-    entries = records.entries([paper.id for paper in fresh])
-    changed = [
-        paper
-        for paper in fresh
-        if paper.id not in entries or entries[paper.id].fingerprint != paper.fingerprint
-    ]
-    updated = sum(paper.id in entries for paper in changed)
-    counts["added"] += len(changed) - updated
-    counts["updated"] += updated
-    counts["unchanged"] += len(fresh) - len(changed)
-    return changed
 
 
 def embedded_text(paper: Paper, chunk: Chunk) -> str:

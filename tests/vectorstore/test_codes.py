@@ -123,9 +123,10 @@ def test_missing_and_short_files_are_an_error_for_the_user(
     codes = written(tmp_path / "codes", vectors, 300)
     file = tmp_path / "codes" / name
     file.unlink() if damage == "gone" else file.write_bytes(file.read_bytes()[:99])
-    uses = [lambda: codes.require(300), lambda: codes.search(vectors[0], 1, 300)]
+    with pytest.raises(IndexDamagedError) as caught:
+        codes.require(300)
+    assert caught.value.hint == f"assistant repair --index {tmp_path}"
     # So few rows are compared without their signs.
-    for use in uses[: 1 if name == "signs" else 2]:
-        with pytest.raises(IndexDamagedError) as caught:
-            use()
-        assert caught.value.hint == f"assistant repair --index {tmp_path}"
+    if name != "signs":
+        with pytest.raises(IndexDamagedError):
+            codes.search(vectors[0], 1, 300)

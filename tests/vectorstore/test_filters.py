@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -61,13 +62,12 @@ def expected(where: Filters) -> set[str]:
         return each.year is not None and (first or 0) <= each.year <= (last or 9999)
 
     def compared(each: Paper, condition: Condition) -> bool:
-        value = each.metadata[condition.field]
+        value: Any = each.metadata[condition.field]
         if condition.operator == "=":
             return condition.value in (value if isinstance(value, list) else [str(value)])
         bound = float(condition.value)
-        return {
-            "<": value < bound, "<=": value <= bound, ">": value > bound, ">=": value >= bound,
-        }[condition.operator]  # fmt: skip
+        compare = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
+        return bool(compare[condition.operator](value, bound))
 
     return ids(
         each

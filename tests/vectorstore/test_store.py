@@ -352,9 +352,9 @@ def damage(part: Path, how: str) -> None:
         was_folder = part.is_dir()
         shutil.rmtree(part) if was_folder else part.unlink()
         if how == "junk" and was_folder:
-            for file in ("meta.json", "00000/chroma.sqlite3", "bytes", "signs", "owners"):
-                (part / file).parent.mkdir(parents=True, exist_ok=True)
-                (part / file).write_bytes(b"junk" * 5_000)
+            for name in ("meta.json", "00000/chroma.sqlite3", "bytes", "signs", "owners"):
+                (part / name).parent.mkdir(parents=True, exist_ok=True)
+                (part / name).write_bytes(b"junk" * 5_000)
         elif how == "junk":
             part.write_bytes(b"junk" * 5_000)
         return
