@@ -38,6 +38,8 @@ class Arrivals:
         self._on_duplicate = on_duplicate
         self.counts: Counter[str] = Counter()
         """Papers "added", "updated", "unchanged" and "edited" (kept as edited)."""
+        self.has_read = False
+        """Whether the stream had any paper so far."""
         records.forget_seen()
 
     def changed(self, batch: Sequence[Paper]) -> tuple[list[Paper], list[str]]:
@@ -47,6 +49,7 @@ class Arrivals:
             Papers that differ from their records, and the ids of those that have to go before,
             since a later version of them is among these.
         """
+        self.has_read = self.has_read or bool(batch)
         fresh = self._first_of_each_id(batch)
         known = self._records.entries([paper.id for paper in fresh])
         older: dict[str, Record] = {}

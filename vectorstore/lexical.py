@@ -11,12 +11,13 @@ import math
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from decimal import Decimal
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,14 +32,12 @@ from vectorstore.types import Paper
 if TYPE_CHECKING:
     import tantivy
 
-_Key = TypeVar("_Key", bound=Hashable)
-
 logger = logging.getLogger(__name__)
 
 MAX_QUERY_TERMS = 256
 """Distinct terms of one query; longer questions are pasted texts, and their head says enough."""
 
-PAIR_WEIGHT, PART_WEIGHT = 0.15, 0.1
+PAIR_WEIGHT, PART_WEIGHT = 0.2, 0.15
 """What a pair of neighbouring words and a part of a word are worth beside a word."""
 
 PART_CHARS = 4
@@ -60,7 +59,6 @@ class LexicalIndex:
         self._folder = folder
         self._index = index
         self._schema = index.schema
-        self._analyzer = _analyzer()
         self._copy: tempfile.TemporaryDirectory[str] | None = None
         """What is really read, where the folder cannot be written."""
 
@@ -147,9 +145,9 @@ class LexicalIndex:
         text = query[:_MAX_QUERY_CHARS]
         terms = self.terms(text)
         clauses = [
-            *_weighted(terms, 1.0, self._term),
-            *_weighted(list(pairwise(terms)), PAIR_WEIGHT, self._query),
-            *_weighted(word_parts(text), PART_WEIGHT, self._part),
+            *self._weighted("text", terms, 1.0),
+            *self._weighted("pairs", _pairs(terms), PAIR_WEIGHT),
+            *self._weighted("parts", word_parts(text), PART_WEIGHT),
         ]
         if not clauses:
             return []
@@ -182,7 +180,7 @@ class LexicalIndex:
 
     def terms(self, text: str) -> list[str]:
         """Return the stemmed, lower-case terms of a text, in order, as the index counts them."""
-        return list(self._analyzer.analyze(normalize(text)))
+        return terms_of(text)
 
     def document_frequency(self, words: Iterable[str]) -> dict[str, int]:
         """Count the papers that hold each word.
@@ -275,15 +273,15 @@ class LexicalIndex:
         with _translated(self._folder):
             return self._index.parse_query(f"metadata.{escaped}:{span}", ["id"])
 
-    def _term(self, term: str) -> tantivy.Query:
+    def _weighted(self, field: str, terms: Sequence[str], weight: float) -> list[tantivy.Query]:
+        """Return a query for each distinct term, which counts as often as the term occurs."""
         import tantivy
 
-        return tantivy.Query.term_query(self._schema, "text", term, index_option="freq")
+        def one(term: str) -> tantivy.Query:
+            return tantivy.Query.term_query(self._schema, field, term, index_option="freq")
 
-    def _part(self, part: str) -> tantivy.Query:
-        import tantivy
-
-        return tantivy.Query.term_query(self._schema, "parts", part, index_option="freq")
+        counts = list(Counter(terms).items())[:MAX_QUERY_TERMS]
+        return [tantivy.Query.boost_query(one(term), weight * count) for term, count in counts]
 
     def _query(self, terms: Sequence[str]) -> tantivy.Query:
         """The papers that hold the terms next to each other."""
@@ -338,6 +336,11 @@ def word_parts(text: str) -> list[str]:
     ]
 
 
+def terms_of(text: str) -> list[str]:
+    """Return the stemmed, lower-case terms of a text, in order, as the index counts them."""
+    return list(_analyzer().analyze(normalize(text)))
+
+
 def version_of(fingerprint: str) -> int:
     """Return the part of a paper's fingerprint that the index keeps: its first 60 bits."""
     return int(fingerprint[:15], 16)
@@ -351,14 +354,8 @@ def _numbers(searcher: tantivy.Searcher, field: str, addresses: list[Any]) -> li
     return [int(each or 0) for each in searcher.fast_field_values(field, addresses)]
 
 
-def _weighted(
-    keys: Sequence[_Key], weight: float, query_for: Callable[[_Key], tantivy.Query]
-) -> list[tantivy.Query]:
-    """Return a query for each key, which counts as often as the key occurs."""
-    import tantivy
-
-    counts = list(Counter(keys).items())[:MAX_QUERY_TERMS]
-    return [tantivy.Query.boost_query(query_for(key), weight * count) for key, count in counts]
+def _pairs(terms: Sequence[str]) -> list[str]:
+    return [f"{one}_{other}" for one, other in pairwise(terms)]
 
 
 def _any_of(queries: Sequence[tantivy.Query]) -> tantivy.Query:
@@ -376,6 +373,7 @@ def _document(position: int, paper: Paper) -> tantivy.Document:
     document.add_unsigned("version", version_of(paper.fingerprint))
     text = f"{paper.title}\n{paper.abstract}"
     document.add_text("text", normalize(text))
+    document.add_text("pairs", " ".join(_pairs(terms_of(text))))
     document.add_text("parts", " ".join(word_parts(text)))
     if paper.year is not None:
         document.add_integer("year", paper.year)
@@ -434,6 +432,7 @@ def _schema() -> tantivy.Schema:
     builder.add_unsigned_field("position", indexed=True, fast=True)
     builder.add_unsigned_field("version", fast=True)
     builder.add_text_field("text", tokenizer_name="en_stem", index_option="position")
+    builder.add_text_field("pairs", tokenizer_name="whitespace", index_option="freq")
     builder.add_text_field("parts", tokenizer_name="whitespace", index_option="freq")
     builder.add_integer_field("year", indexed=True, fast=True)
     builder.add_text_field("authors", tokenizer_name="whitespace", index_option="position")
@@ -444,6 +443,7 @@ def _schema() -> tantivy.Schema:
     return builder.build()
 
 
+@cache
 def _analyzer() -> tantivy.TextAnalyzer:
     """Return what tantivy calls ``en_stem``, for queries."""
     import tantivy

@@ -19,7 +19,7 @@ from typing import Any
 
 from vectorstore.duplicates import key_digest, keys
 from vectorstore.errors import IndexDamagedError
-from vectorstore.folder import can_write
+from vectorstore.folder import can_write, ingest_hint
 from vectorstore.manifest import rebuild_hint
 from vectorstore.types import Paper
 
@@ -125,6 +125,11 @@ class Records:
                 self._connection.execute("PRAGMA journal_mode = WAL")
             if create:
                 self._connection.executescript(_SCHEMA)
+            elif not self._connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall():
+                # SQLite makes the file before the tables are in it.
+                self._connection.close()
+                reason = f"the first ingest into {path.parent} was interrupted; run it again"
+                raise IndexDamagedError(reason, path=path.parent, hint=ingest_hint(path.parent))
             self._connection.execute(f"{_SELECT} LIMIT 1").fetchall()
             self._version = self._data_version()
         self._inode = path.stat().st_ino

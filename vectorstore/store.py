@@ -441,9 +441,9 @@ class Store:
             chunks = writer.ingest(papers, arrivals, known=vectors, progress=progress)
             writer.complete()
             counts, wanted = arrivals.counts, prune() if callable(prune) else prune
-            if wanted and not counts.total():
+            if wanted and not arrivals.has_read:
                 logger.warning("nothing was read, so nothing is pruned")
-            removed = writer.prune() if wanted and counts.total() else 0
+            removed = writer.prune() if wanted and arrivals.has_read else 0
             self._end()
         seconds = time.perf_counter() - started
         report = IngestReport(

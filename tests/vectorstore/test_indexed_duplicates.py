@@ -156,7 +156,7 @@ def test_a_kill_between_the_old_version_and_the_new_one_is_mended_by_the_next_ru
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(index, "_write", killed)
+        patch.setattr("vectorstore.writing.Writer._write", killed)
         with pytest.raises(KeyboardInterrupt):
             index.ingest([paper("2301.00001v2")], on_duplicate=lambda _: None)
     index.ingest([paper("2301.00001v2")], on_duplicate=lambda _: None)

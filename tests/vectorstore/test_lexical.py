@@ -50,24 +50,21 @@ ABSTRACTS = st.lists(
 )
 
 
-def slow_bm25(texts: list[list[str]], wanted: list[tuple[str, ...]]) -> list[float]:
-    """Score by the formula of Robertson and Zaragoza (2009), doi:10.1561/1500000019.
-
-    A row of several terms counts where they stand together; its idf is the sum of theirs.
-    """
+def slow_bm25(texts: list[list[str]], query: list[str]) -> list[float]:
+    """Score by the formula of Robertson and Zaragoza (2009), doi:10.1561/1500000019."""
     mean = sum(map(len, texts)) / len(texts)
 
-    def idf(term: str) -> float:
-        frequency = sum(term in text for text in texts)
-        return math.log(1 + (len(texts) - frequency + 0.5) / (frequency + 0.5))
+    def score(text: list[str], term: str) -> float:
+        frequency = sum(term in other for other in texts)
+        idf = math.log(1 + (len(texts) - frequency + 0.5) / (frequency + 0.5))
+        norm = text.count(term) + 1.2 * (1 - 0.75 + 0.75 * len(text) / mean)
+        return idf * text.count(term) * 2.2 / norm
 
-    def score(text: list[str], row: tuple[str, ...]) -> float:
-        rows = zip(*(text[start:] for start in range(len(row))), strict=False)
-        count = sum(each == row for each in rows)
-        norm = count + 1.2 * (1 - 0.75 + 0.75 * len(text) / mean)
-        return sum(map(idf, row)) * count * 2.2 / norm
+    return [sum(score(text, term) for term in query) for text in texts]
 
-    return [sum(score(text, row) for row in wanted) for text in texts]
+
+def slow_pairs(words: list[str]) -> list[str]:
+    return [" ".join(pair) for pair in itertools.pairwise(words)]
 
 
 def slow_parts(words: list[str]) -> list[str]:
@@ -77,10 +74,10 @@ def slow_parts(words: list[str]) -> list[str]:
 
 def slow_scores(papers: list[Paper], query: list[str]) -> dict[str, float]:
     texts = [f"{p.title} {p.abstract}".lower().split() for p in papers]
-    words = slow_bm25(texts, [(word,) for word in query])
-    pairs = slow_bm25(texts, list(itertools.pairwise(query)))
-    parts = slow_bm25([slow_parts(text) for text in texts], [(p,) for p in slow_parts(query)])
-    sums = [a + 0.15 * b + 0.1 * c for a, b, c in zip(words, pairs, parts, strict=True)]
+    words = slow_bm25(texts, query)
+    pairs = slow_bm25([slow_pairs(text) for text in texts], slow_pairs(query))
+    parts = slow_bm25([slow_parts(text) for text in texts], slow_parts(query))
+    sums = [a + 0.2 * b + 0.15 * c for a, b, c in zip(words, pairs, parts, strict=True)]
     return {p.id: score for p, score in zip(papers, sums, strict=True) if score}
 
 
