@@ -36,7 +36,7 @@ ROWS_PER_PART = 100_000
 # Chroma refuses more than 5,461 records in one call.
 _RECORDS_PER_CALL = 5_000
 # The graph is for other programs that open the folder; a better one takes longer to build.
-_GRAPH: CreateCollectionConfiguration = {"hnsw": {"space": DISTANCE}}
+_GRAPH: CreateCollectionConfiguration = {"hnsw": {"space": DISTANCE, "ef_construction": 40}}
 
 # Every opening gets a system of its own, see _alias.
 _openings = count()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 import shutil
 import tempfile
 from collections import Counter
@@ -31,6 +32,8 @@ from vectorstore.types import Paper
 
 if TYPE_CHECKING:
     import tantivy
+
+_WORD = re.compile(r"[^\W_]+")
 
 logger = logging.getLogger(__name__)
 
@@ -142,8 +145,8 @@ class LexicalIndex:
         """
         import tantivy
 
-        text = query[:_MAX_QUERY_CHARS]
-        terms = self.terms(text)
+        text = normalize(query[:_MAX_QUERY_CHARS])
+        terms = terms_of(text)
         clauses = [
             *self._weighted("text", terms, 1.0),
             *self._weighted("pairs", _pairs(terms), PAIR_WEIGHT),
@@ -180,7 +183,7 @@ class LexicalIndex:
 
     def terms(self, text: str) -> list[str]:
         """Return the stemmed, lower-case terms of a text, in order, as the index counts them."""
-        return terms_of(text)
+        return terms_of(normalize(text))
 
     def document_frequency(self, words: Iterable[str]) -> dict[str, int]:
         """Count the papers that hold each word.
@@ -324,11 +327,11 @@ class LexicalIndex:
 
 
 def word_parts(text: str) -> list[str]:
-    """Return the parts of the words of a text, each of ``PART_CHARS`` characters, in order.
+    """Return the parts of the words of a normalised text, each of ``PART_CHARS`` characters.
 
     A word has marks at both ends; one that is shorter than a part is a part.
     """
-    words = (f"_{word}_" for word in _folded(text).split())
+    words = (f"_{word}_" for word in _WORD.findall(text.lower()))
     return [
         word[start : start + PART_CHARS]
         for word in words
@@ -337,8 +340,8 @@ def word_parts(text: str) -> list[str]:
 
 
 def terms_of(text: str) -> list[str]:
-    """Return the stemmed, lower-case terms of a text, in order, as the index counts them."""
-    return list(_analyzer().analyze(normalize(text)))
+    """Return the stemmed, lower-case terms of a normalised text, in order."""
+    return list(_analyzer().analyze(text))
 
 
 def version_of(fingerprint: str) -> int:
@@ -371,8 +374,8 @@ def _document(position: int, paper: Paper) -> tantivy.Document:
     document.add_text("id", paper.id)
     document.add_unsigned("position", position)
     document.add_unsigned("version", version_of(paper.fingerprint))
-    text = f"{paper.title}\n{paper.abstract}"
-    document.add_text("text", normalize(text))
+    text = normalize(f"{paper.title}\n{paper.abstract}")
+    document.add_text("text", text)
     document.add_text("pairs", " ".join(_pairs(terms_of(text))))
     document.add_text("parts", " ".join(word_parts(text)))
     if paper.year is not None:
@@ -386,9 +389,7 @@ def _document(position: int, paper: Paper) -> tantivy.Document:
 
 def _folded(name: str) -> str:
     """Return the words of a name without accents and signs, in lower case."""
-    return " ".join(
-        "".join(char if char.isalnum() else " " for char in normalize(name).lower()).split()
-    )
+    return " ".join(_WORD.findall(normalize(name).lower()))
 
 
 def _value(text: str) -> str:
