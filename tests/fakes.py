@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from assistant.ahead import Progress
 from assistant.errors import ModelMissingError, QuestionError
+from assistant.settings import Settings, load_settings
 from assistant.types import (
     Answer,
     Citation,
@@ -289,6 +290,11 @@ class ScriptedAssistant:
     asked: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
     closed: list[str] = field(default_factory=list)
     went_on: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def settings(self) -> Settings:
+        """As they are without any file."""
+        return load_settings()
 
     @property
     def store(self) -> range:

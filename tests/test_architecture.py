@@ -37,8 +37,16 @@ HEAVY = (
 )
 """Libraries that take long to import or bring much along."""
 
-_USERS = {"llama_cpp": ["assistant/hardware.py", "assistant/llama.py"]}
-"""Where a heavy library has two users: one runs models, the other asks what was built."""
+_USERS = {
+    "llama_cpp": ["assistant/hardware.py", "assistant/llama.py"],
+    "gradio": [
+        "assistant/tab_chat.py",
+        "assistant/tab_settings.py",
+        "assistant/web.py",
+    ],
+}
+"""Where a heavy library has several users: one module runs models and another asks what was built;
+each tab of the page is a module."""
 
 _PRINTERS = {Path("assistant/cli.py"), Path("assistant/console.py")}
 

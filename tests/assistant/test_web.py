@@ -9,9 +9,11 @@ from collections.abc import Iterator
 import pytest
 
 from assistant.errors import QuestionError
+from assistant.runs import Run, Runs, answer_turns
+from assistant.tab_chat import Conversation, _Frame, _Handlers
 from assistant.turn import Turn
 from assistant.types import Event
-from assistant.web import Conversation, Run, Runs, _Frame, _Handlers, answer_turns, free_port
+from assistant.web import free_port
 from tests.fakes import ScriptedAssistant, answered_story, default_stories, endless_story
 
 PATIENCE_SECONDS = 30.0
