@@ -42,6 +42,8 @@ class Answering:
     """The questions that this one leans on."""
     shifts: bool = False
     """It takes their matter elsewhere: what answered them does not answer this one."""
+    only: tuple[str, ...] = ()
+    """Ids of the papers that may answer; any may if there are none."""
     started: float = field(default_factory=time.perf_counter)
     lead: str = ""
     """What was counted, for a question about the collection itself."""

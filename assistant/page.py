@@ -9,12 +9,15 @@ or not links at all. Knows nothing of Gradio; ``page.css`` and ``page.js`` know 
 from __future__ import annotations
 
 import html
+import json
 import re
 from collections.abc import Sequence
 from itertools import pairwise
 from urllib.parse import urlsplit
 
 from assistant.ahead import Progress
+from assistant.formulas import typeset
+from assistant.sentences import sentence_spans
 from assistant.turn import Turn
 from assistant.types import Citation, Sentence
 from vectorstore import Paper
@@ -65,6 +68,14 @@ def keys() -> str:
     return f'<p class="keys">{"".join(f"<span>{one}</span>" for one in told)}</p>'
 
 
+def scope() -> str:
+    """Where the page tells that only some papers are asked; filled and emptied by ``page.js``."""
+    return (
+        '<p class="scope" hidden><span class="scope-text"></span>'
+        '<button type="button" class="link scope-clear">Ask all papers</button></p>'
+    )
+
+
 def no_sources() -> str:
     """What stands in the sources panel before the first question."""
     return (
@@ -73,13 +84,19 @@ def no_sources() -> str:
     )
 
 
-def turn(value: Turn) -> str:
-    """A question and its answer so far."""
+def past_sources() -> str:
+    """Where ``page.js`` puts the sources of an earlier answer when they are asked for."""
+    return '<div class="past-sources"></div>'
+
+
+def turn(value: Turn, *, conversation: str = "") -> str:
+    """A question and its answer so far, with what can be done with it once it is finished."""
+    foot = "" if value.outcome == "running" else _foot(value)
     return (
         f'<article class="turn" data-turn="{value.number}" data-state="{value.outcome}" '
-        f'aria-label="Question {value.number}">'
+        f'data-conversation="{_text(conversation)}" aria-label="Question {value.number}">'
         f"{_question(value)}{_stages(value)}"
-        f'<div class="answer">{_answer(value)}</div></article>'
+        f'<div class="answer">{_answer(value)}</div>{foot}</article>'
     )
 
 
@@ -146,7 +163,7 @@ def marked(abstract: str, citations: Sequence[Citation], *, turn_number: int) ->
     pieces: list[str] = []
     for start, end in pairwise(cuts):
         covering = [c for c in spans if c.start <= start and end <= c.end]
-        piece = _text(abstract[start:end])
+        piece = typeset(abstract, start, end)
         if covering:
             ids = " ".join(mark_id(c, turn_number) for c in covering)
             piece = f'<mark data-marks="{ids}">{piece}</mark>'
@@ -278,7 +295,7 @@ def _answer(value: Turn) -> str:
         return _error(value)
     if value.abstained:
         return _abstention(value)
-    parts = [_sentence(sentence, value.number) for sentence in value.sentences]
+    parts = [_sentence(sentence, value) for sentence in value.sentences]
     if value.answer and value.answer.lead:
         parts.insert(0, f'<p dir="auto">{_text(value.answer.lead)}</p>')
     if value.outcome == "running":
@@ -316,7 +333,7 @@ def _sources_button(value: Turn) -> str:
     )
 
 
-def _sentence(sentence: Sentence, turn_number: int) -> str:
+def _sentence(sentence: Sentence, value: Turn) -> str:
     by_number = {citation.number: citation for citation in sentence.citations}
     pieces: list[str] = []
     used: set[int] = set()
@@ -325,12 +342,12 @@ def _sentence(sentence: Sentence, turn_number: int) -> str:
         citation = by_number.get(int(match[1]))
         if citation is None:
             continue
-        pieces.append(_text(sentence.text[position : match.start()]))
-        pieces.append(_chip(citation, turn_number))
+        pieces.append(typeset(sentence.text, position, match.start()))
+        pieces.append(_chip(citation, value))
         used.add(citation.number)
         position = match.end()
-    pieces.append(_text(sentence.text[position:]))
-    pieces += [_chip(c, turn_number) for c in sentence.citations if c.number not in used]
+    pieces.append(typeset(sentence.text, position))
+    pieces += [_chip(c, value) for c in sentence.citations if c.number not in used]
     kind = "sentence verbatim" if sentence.verbatim else "sentence"
     return f'<p class="{kind}" dir="auto">{"".join(pieces)} {_badge(sentence)}</p>'
 
@@ -348,14 +365,31 @@ def _badge(sentence: Sentence) -> str:
     )
 
 
-def _chip(citation: Citation, turn_number: int) -> str:
+def _chip(citation: Citation, value: Turn) -> str:
     label = f"Source {citation.number}: {citation.quote} ({citation.title})"
+    before, after = _around(citation, value)
     return (
-        f'<button type="button" class="chip" data-turn="{turn_number}" '
-        f'data-mark="{mark_id(citation, turn_number)}" data-quote="{_text(citation.quote)}" '
+        f'<button type="button" class="chip" data-turn="{value.number}" '
+        f'data-mark="{mark_id(citation, value.number)}" data-quote="{_text(citation.quote)}" '
+        f'data-before="{_text(before)}" data-after="{_text(after)}" '
         f'data-title="{_text(citation.title)}" aria-label="{_text(label)}">'
         f"{citation.number}</button>"
     )
+
+
+def _around(citation: Citation, value: Turn) -> tuple[str, str]:
+    """What stands before and behind a quotation in its sentence of the abstract."""
+    abstract = next((p.abstract for p in value.papers if p.id == citation.paper_id), "")
+    if not 0 <= citation.start < citation.end <= len(abstract):
+        return "", ""
+    touched = [
+        (start, end)
+        for start, end in sentence_spans(abstract)
+        if start < citation.end and citation.start < end
+    ]
+    start = min((start for start, _ in touched), default=citation.start)
+    end = max((end for _, end in touched), default=citation.end)
+    return abstract[start : citation.start], abstract[citation.end : end]
 
 
 def _abstention(value: Turn) -> str:
@@ -365,16 +399,27 @@ def _abstention(value: Turn) -> str:
     told = "".join(
         f'<li><button type="button" class="link show-paper" data-turn="{value.number}" '
         f'data-paper="{_paper_id(value, positions[each.paper_id])}">{_text(each.title)}</button>'
-        f'<q dir="auto">{_text(each.quote)}</q></li>'
+        f'<q dir="auto">{typeset(each.quote)}</q></li>'
         for positions in [{paper.id: at for at, paper in enumerate(value.papers)}]
         for each in closest
     )
     papers = f"<p>What the closest papers do say:</p><ul>{told}</ul>" if told else ""
-    return (
-        f'<div class="abstention"><h3>No paper here answers this</h3>{why}{papers}'
-        '<p class="quiet">Other words may help, or a question about what these papers did.</p>'
-        "</div>"
+    asked = "".join(
+        f'<li><button type="button" class="link ask-this" data-question="{_text(question)}">'
+        f"{_text(question)}</button></li>"
+        for question in answerable(value)
     )
+    questions = f'<p>They can tell you:</p><ul class="questions">{asked}</ul>' if asked else ""
+    return (
+        f'<div class="abstention"><h3>No paper here answers this</h3>{why}{papers}{questions}'
+        '<p class="quiet">Other words for the same thing may help, too.</p></div>'
+    )
+
+
+def answerable(value: Turn) -> list[str]:
+    """Questions that the closest papers of an abstention do answer: what each of them is about."""
+    closest = value.answer.closest if value.answer else ()
+    return [f"What do the authors of “{each.title}” propose?" for each in closest[:3]]
 
 
 def _error(value: Turn) -> str:
@@ -383,6 +428,49 @@ def _error(value: Turn) -> str:
         '<div class="error" role="alert"><h3>This did not work</h3>'
         f'<p dir="auto">{_text(value.message)}</p>{hint}</div>'
     )
+
+
+SAVED_AS = (
+    ("markdown", "Markdown"),
+    ("html", "HTML"),
+    ("latex", "LaTeX with BibTeX"),
+    ("bibtex", "BibTeX"),
+    ("csl-json", "CSL-JSON (Zotero)"),
+)
+"""Formats of ``export``, and what people call them."""
+
+
+def save_menu(label: str) -> str:
+    """The formats that an answer or a conversation is saved in."""
+    forms = "".join(
+        f'<button type="button" class="save" data-form="{form}">{name}</button>'
+        for form, name in SAVED_AS
+    )
+    return f'<details class="menu"><summary>{label}</summary><div>{forms}</div></details>'
+
+
+def _foot(value: Turn) -> str:
+    asked = f'data-question="{_text(value.question)}"'
+    acts = [f'<button type="button" class="link again" {asked}>Ask again</button>']
+    if value.outcome in ("done", "stopped"):
+        others = [paper.id for paper in value.papers if not _citations_of(value, paper)]
+        if value.sentences and others:
+            ids = _text(json.dumps(others))
+            acts.append(
+                f'<button type="button" class="link again" {asked} data-papers="{ids}" '
+                'title="The same question, of the papers that this answer does not cite">'
+                "Ask the other papers</button>"
+            )
+        acts.append('<button type="button" class="link copy">Copy</button>')
+        acts.append(save_menu("Save as"))
+    if value.outcome == "done":
+        acts.append(
+            '<span class="rate" role="group" aria-label="Was this answer right?">'
+            "<span>Right?</span>"
+            '<button type="button" class="link good" aria-pressed="false">Yes</button>'
+            '<button type="button" class="link bad" aria-pressed="false">No</button></span>'
+        )
+    return f'<div class="turn-foot">{"".join(acts)}</div>'
 
 
 # The sources
@@ -432,7 +520,7 @@ def _paper(value: Turn, position: int, paper: Paper) -> str:
     return (
         f'<article class="paper{" cited" if citations else ""}" '
         f'id="{_paper_id(value, position)}" tabindex="-1">'
-        f'<h3 dir="auto">{number}{_text(paper.title)}</h3>{_byline(value, paper)}'
+        f'<h3 dir="auto">{number}{typeset(paper.title)}</h3>{_byline(value, paper)}'
         f"{_abstract(value, paper, citations)}{_links(paper, folded=not citations)}</article>"
     )
 
@@ -480,7 +568,7 @@ def _abstract(value: Turn, paper: Paper, citations: Sequence[Citation]) -> str:
     if citations:
         body = marked(paper.abstract, citations, turn_number=value.number)
         return f'<p class="abstract" dir="auto">{body}</p>'
-    return f'<p class="abstract brief" dir="auto">{_text(paper.abstract)}</p>'
+    return f'<p class="abstract brief" dir="auto">{typeset(paper.abstract)}</p>'
 
 
 def _mark_number(citation: Citation, turn_number: int) -> str:

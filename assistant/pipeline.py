@@ -73,6 +73,8 @@ WAVES = (1, 1, 2, 4)
 """How many papers meet a question at a time, until it is clear which one answers."""
 ANSWER_TOKENS, BULLET_TOKENS = 200, 120
 MOST_BULLETS = 4
+SEARCHED_FOR_CHOSEN = 200
+"""Papers that a search looks at to find those of a choice."""
 CONTEXT_TOKENS = 6144
 MEMORY_BYTES = 192_000_000
 
@@ -129,18 +131,26 @@ class Assistant:
                     return event.answer
         raise ModelError("the question was stopped", model=self.settings.model, hint="ask it again")
 
-    def stream(self, question: str, *, history: Sequence[str] = ()) -> EventStream[Event]:
+    def stream(
+        self, question: str, *, history: Sequence[str] = (), papers: Sequence[str] = ()
+    ) -> EventStream[Event]:
         """Answer a question, step by step; the last event is ``Done``.
 
         Closing the stream, from whatever thread, stops the model within a token.
 
+        Args:
+            question: As for ``ask``.
+            history: As for ``ask``.
+            papers: Ids of the only papers to ask; all are asked if there are none.
+
         Raises:
             As ``ask``; what goes wrong later is raised by the iteration.
         """
-        run = Answering(checked(question))
+        run = Answering(checked(question), only=tuple(papers))
         earlier = [checked(each) for each in history if each.strip()]
         store = self.store
-        if (wanted := about_collection(run.question)) and (listing := look_up(wanted, store)):
+        wanted = None if papers else about_collection(run.question)
+        if wanted and (listing := look_up(wanted, store)):
             return self._worker.submit(lambda: iter(()), self._listed(run, listing, store))
         run.earlier = _leaned_on(run.question, earlier)
         run.shifts = bool(run.earlier) and shifts_subject(run.question)
@@ -303,17 +313,18 @@ class Assistant:
         most = self.settings.max_papers
         if run.shifts:
             before = {passage.paper.id for passage in store.search(run.earlier, top_k=1)}
-            found = store.search(run.question, top_k=most + 1)
+            found = _found(run.question, run.only, store, most + 1)
             run.passages = tuple(each for each in found if each.paper.id not in before)[:most]
         else:
-            run.passages = store.search(run.asked, top_k=most)
+            run.passages = _found(run.asked, run.only, store, most)
         run.retrieved_seconds = run.seconds
         return Retrieved(run.passages, run.retrieved_seconds, run.standalone)
 
     def _events(self, run: Answering, store: Store) -> Iterator[Event]:
         try:
             if not run.passages:
-                yield self._done(run, "abstained", "there is no paper in the collection")
+                where = "among the chosen ones" if run.only else "in the collection"
+                yield self._done(run, "abstained", f"there is no paper {where}")
                 return
             reader = self._open_reader()
             reader.start_counting()
@@ -452,6 +463,22 @@ def _shown(run: Answering, claims: Iterable[Claim], *, titled: bool) -> Iterator
 
 def _evidence(paper: Paper, store: Store) -> Evidence:
     return Evidence(paper, store.document_frequency, len(store))
+
+
+def _found(question: str, only: Sequence[str], store: Store, most: int) -> tuple[Passage, ...]:
+    """The papers closest to a question; of a choice, also those that the search does not reach."""
+    if not only:
+        return store.search(question, top_k=most)
+    chosen = store.known(only)
+    found = [p for p in store.search(question, top_k=SEARCHED_FOR_CHOSEN) if p.paper.id in chosen]
+    missed = chosen - {passage.paper.id for passage in found}
+    papers = [store.paper(each) for each in dict.fromkeys(only) if each in missed]
+    lowest = min((passage.score for passage in found), default=0.0)
+    rest = (
+        Passage(paper, chunk_paper(paper)[0], rank, lowest, None)
+        for rank, paper in enumerate(papers[:most], start=len(found) + 1)
+    )
+    return (*found, *rest)[:most]
 
 
 def _leaned_on(question: str, history: Sequence[str]) -> str:

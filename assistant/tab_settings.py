@@ -12,10 +12,11 @@ from assistant import page_settings
 if TYPE_CHECKING:
     import gradio as gr
 
+    from assistant.conversations import Conversations
     from assistant.settings import Settings
 
 
-def build(_blocks: gr.Blocks, assistant: Any) -> None:
+def build(_blocks: gr.Blocks, assistant: Any, _kept: Conversations) -> None:
     """Lay out the tab; everything is looked at when the tab is opened, not before."""
     import gradio as gr
 

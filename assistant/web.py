@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assistant import page, tab_chat, tab_settings
+from assistant.conversations import Conversations
 from assistant.tab_chat import StreamingAssistant
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-TABS: Mapping[str, Callable[[gr.Blocks, Any], None]] = {
+TABS: Mapping[str, Callable[[gr.Blocks, Any, Conversations], None]] = {
     "Chat": tab_chat.build,
     "Settings": tab_settings.build,
 }
@@ -52,6 +53,8 @@ def build_page(assistant: StreamingAssistant) -> gr.Blocks:
     _forbid_telemetry()
     import gradio as gr
 
+    settings = assistant.settings
+    kept = Conversations(settings.conversations if settings.keep_conversations else None)
     blocks: gr.Blocks = gr.Blocks(
         title="Abstract Assistant", analytics_enabled=False, fill_width=True
     )
@@ -65,7 +68,7 @@ def build_page(assistant: StreamingAssistant) -> gr.Blocks:
         with gr.Tabs(elem_id="tabs"):
             for name, build in TABS.items():
                 with gr.Tab(name, id=name.lower(), elem_id=f"tab-{name.lower()}"):
-                    build(blocks, assistant)
+                    build(blocks, assistant, kept)
     blocks.queue(default_concurrency_limit=None, api_open=False)
     return blocks
 

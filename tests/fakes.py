@@ -288,13 +288,15 @@ class ScriptedAssistant:
     pause_seconds: float = 0.0
     papers: int = 68
     asked: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
+    only: list[tuple[str, ...]] = field(default_factory=list)
+    """The papers that each question was restricted to."""
     closed: list[str] = field(default_factory=list)
     went_on: threading.Event = field(default_factory=threading.Event)
 
     @property
     def settings(self) -> Settings:
-        """As they are without any file."""
-        return load_settings()
+        """Whatever is set where the tests run, but nothing is kept."""
+        return load_settings(keep_conversations=False)
 
     @property
     def store(self) -> range:
@@ -318,8 +320,11 @@ class ScriptedAssistant:
         assert isinstance(last, Done)
         return last.answer
 
-    def stream(self, question: str, *, history: Sequence[str] = ()) -> ScriptedStream:
+    def stream(
+        self, question: str, *, history: Sequence[str] = (), papers: Sequence[str] = ()
+    ) -> ScriptedStream:
         """Play a story."""
+        self.only.append(tuple(papers))
         self.asked.append((question, tuple(history)))
         story = next(story for key, story in self.stories.items() if key in question)
         return ScriptedStream(story, self.pause_seconds, lambda: self._note_closed(question))

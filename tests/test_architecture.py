@@ -23,6 +23,7 @@ HEAVY = (
     "huggingface_hub",
     "ir_measures",
     "langchain_text_splitters",
+    "latex2mathml",
     "llama_cpp",
     "matplotlib",
     "onnx",

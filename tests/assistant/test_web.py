@@ -148,7 +148,7 @@ def test_an_empty_question_changes_nothing(assistant: ScriptedAssistant, questio
 
 def test_only_news_is_sent(assistant: ScriptedAssistant) -> None:
     frames = list(_Handlers(assistant).ask("How fast is it?", Conversation(), "me"))
-    for part in ("past", "past_sources", "box"):
+    for part in ("past", "box"):
         assert [getattr(frame, part) for frame in frames[1:]] == [None] * (len(frames) - 1)
     assert frames[0].box == ""
 

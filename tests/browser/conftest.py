@@ -64,6 +64,11 @@ class Journal:
         return [(entry[1], tuple(entry[2])) for entry in self._entries() if entry[0] == "asked"]
 
     @property
+    def only(self) -> list[tuple[str, ...]]:
+        """The papers that each question was restricted to, in order."""
+        return [tuple(entry[3]) for entry in self._entries() if entry[0] == "asked"]
+
+    @property
     def closed(self) -> list[str]:
         """Questions whose streams were closed before their end."""
         return [entry[1] for entry in self._entries() if entry[0] == "closed"]

@@ -13,8 +13,18 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from assistant.resources import resource
+from assistant.settings import Settings, load_settings
+from assistant.setup import SEEDS
 from assistant.web import serve
-from tests.fakes import ScriptedAssistant, ScriptedStream, default_stories
+from tests.fakes import (
+    PAPERS,
+    HashEmbedder,
+    ScriptedAssistant,
+    ScriptedStream,
+    default_stories,
+)
+from vectorstore import Paper, Store, read_papers
 
 EXAMPLES = (
     "How fast does Larch answer on a laptop with two cores?",
@@ -26,11 +36,30 @@ class JournalledAssistant(ScriptedAssistant):
     """Writes down what becomes of each stream."""
 
     journal: Path
+    folder: Path
+    """Of the index and the conversations."""
+    collection: Store
 
-    def stream(self, question: str, *, history: Sequence[str] = ()) -> ScriptedStream:
+    @property
+    def settings(self) -> Settings:
+        """Everything that is written goes below the folder."""
+        return load_settings(
+            index=self.folder / "index",
+            conversations=self.folder / "conversations.sqlite3",
+            states_dir=self.folder / "states",
+        )
+
+    @property
+    def store(self) -> Store:  # type: ignore[override]
+        """A real index of the stories' papers and bundled ones; only its vectors are made up."""
+        return self.collection
+
+    def stream(
+        self, question: str, *, history: Sequence[str] = (), papers: Sequence[str] = ()
+    ) -> ScriptedStream:
         """Play a story, and note it."""
-        self._note("asked", question, list(history))
-        return super().stream(question, history=history)
+        self._note("asked", question, list(history), list(papers))
+        return super().stream(question, history=history, papers=papers)
 
     def _note_closed(self, question: str) -> None:
         self._note("closed", question)
@@ -38,6 +67,14 @@ class JournalledAssistant(ScriptedAssistant):
     def _note(self, *entry: object) -> None:
         with self.journal.open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")
+
+
+def collection(folder: Path) -> Store:
+    """The stories' papers and so many of the bundled ones that there are 68, as the stories say."""
+    bundled = [each for each in read_papers([resource(SEEDS)]) if isinstance(each, Paper)]
+    store = Store.create(folder / "index", HashEmbedder(), rebuild=True)
+    store.ingest([*PAPERS, *bundled[: 68 - len(PAPERS)]])
+    return store
 
 
 def say(line: str) -> None:
@@ -48,4 +85,6 @@ def say(line: str) -> None:
 if __name__ == "__main__":
     assistant = JournalledAssistant(default_stories(), examples=EXAMPLES, pause_seconds=0.03)
     assistant.journal = Path(sys.argv[1])
+    assistant.folder = assistant.journal.parent
+    assistant.collection = collection(assistant.folder)
     serve(assistant, port=7960, announce=say)
