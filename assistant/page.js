@@ -75,7 +75,41 @@
     return holder.innerHTML.replaceAll('"', "&quot;");
   };
 
-  Object.assign(own, { download, copy, say, ask, openTab, setScope, escapeHtml });
+  // Calls of the server. What goes wrong is said, whatever it was.
+  const notice = document.createElement("div");
+  notice.id = "notice";
+  notice.setAttribute("role", "alert");
+  notice.hidden = true;
+  document.body.append(notice);
+  let noticeTimer = 0;
+  const tell = (text, hint = "") => {
+    notice.textContent = hint ? `${text} Try: ${hint}` : text;
+    notice.hidden = false;
+    clearTimeout(noticeTimer);
+    noticeTimer = setTimeout(() => (notice.hidden = true), 12_000);
+  };
+  const caller = (serverOf) =>
+    new Proxy(
+      {},
+      {
+        get: (_, name) => async (wanted) => {
+          let answer;
+          try {
+            answer = await serverOf()[name](wanted);
+          } catch {
+            answer = { error: "The assistant does not answer.", hint: "reload this page" };
+          }
+          if (!answer?.error) return answer;
+          tell(answer.error, answer.hint);
+          throw new Error(answer.error);
+        },
+      },
+    );
+  const desk = caller(() => window.deskServer);
+  // Told already.
+  addEventListener("unhandledrejection", (event) => notice.hidden || event.preventDefault());
+
+  Object.assign(own, { download, caller, tell, copy, say, ask, openTab, setScope, escapeHtml });
 
   // The sources panel shows one turn at a time. Those of an earlier one are fetched.
   const sectionOf = (turn) =>
@@ -85,7 +119,7 @@
     if (!wanted) {
       const { conversation } = one(`.turn[data-turn="${turn}"]`).dataset;
       // Safe HTML: the server has written it, as all of this page.
-      const markup = await window.desk.sources({ conversation, number: Number(turn) });
+      const markup = await desk.sources({ conversation, number: Number(turn) });
       one(".past-sources").innerHTML = markup;
       wanted = sectionOf(turn);
     }
@@ -156,13 +190,13 @@
   const conversationHere = () => one("#current .turn")?.dataset.conversation;
 
   const copyAnswer = async (button) => {
-    const file = await window.desk.save({ ...turnOf(button), form: "markdown" });
+    const file = await desk.save({ ...turnOf(button), form: "markdown" });
     await copy(file.content);
     say(button, "Copied");
   };
   const save = async (button) => {
     button.closest("details").open = false;
-    download(await window.desk.save({ ...turnOf(button), form: button.dataset.form }));
+    download(await desk.save({ ...turnOf(button), form: button.dataset.form }));
   };
   const copyLink = async (button) => {
     await copy(location.href);
@@ -176,18 +210,18 @@
     return pressed;
   };
   const good = (button) =>
-    window.desk.rate({ ...turnOf(button), rating: press(button) ? "good" : null });
+    desk.rate({ ...turnOf(button), rating: press(button) ? "good" : null });
   const bad = async (button) => {
     const turn = turnOf(button);
-    if (!press(button)) return window.desk.rate({ ...turn, rating: null });
-    window.desk.rate({ ...turn, rating: "bad" });
+    if (!press(button)) return desk.rate({ ...turn, rating: null });
+    desk.rate({ ...turn, rating: "bad" });
     const dialog = one("#why");
-    dialog.innerHTML = await window.desk.why(turn);
+    dialog.innerHTML = await desk.why(turn);
     dialog.onclose = async () => {
       if (!dialog.returnValue) return;
       const why = Object.fromEntries(new FormData(one("form", dialog)));
-      await window.desk.rate({ ...turn, rating: "bad", why });
-      if (dialog.returnValue === "row") download(await window.desk.rows(turn));
+      await desk.rate({ ...turn, rating: "bad", why });
+      if (dialog.returnValue === "row") download(await desk.rows(turn));
     };
     dialog.returnValue = "";
     dialog.showModal();
@@ -196,7 +230,7 @@
   // History
   const listHistory = async () => {
     const words = one("#history .search").value;
-    one("#history .kept-list").innerHTML = await window.desk.conversations({ words });
+    one("#history .kept-list").innerHTML = await desk.conversations({ words });
   };
   const openHistory = () => {
     one("#history").showModal();
@@ -217,7 +251,7 @@
       done = true;
       if (keep) {
         const { conversation } = row.dataset;
-        await window.desk.change({ what: "rename", conversation, title: field.value });
+        await desk.change({ what: "rename", conversation, title: field.value });
       }
       listHistory();
     };
@@ -247,13 +281,13 @@
   const forget = async (button) => {
     if (!sure(button, "Really delete?")) return;
     const { conversation } = rowOf(button).dataset;
-    await window.desk.change({ what: "delete", conversation });
+    await desk.change({ what: "delete", conversation });
     if (conversation === conversationHere()) one("#fresh").click();
     listHistory();
   };
   const forgetAll = async (button) => {
     if (!sure(button, "Really delete all?")) return;
-    await window.desk.change({ what: "delete all" });
+    await desk.change({ what: "delete all" });
     one("#fresh").click();
     listHistory();
   };
@@ -284,7 +318,7 @@
     ["#history .rename", rename],
     ["#history .delete", forget],
     ["#history .delete-all", forgetAll],
-    ["#history .rows", async () => download(await window.desk.rows({}))],
+    ["#history .rows", async () => download(await desk.rows({}))],
   ];
   document.addEventListener("click", (event) => {
     for (const menu of all("details.menu[open]"))

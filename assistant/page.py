@@ -520,8 +520,9 @@ def _paper(value: Turn, position: int, paper: Paper) -> str:
     return (
         f'<article class="paper{" cited" if citations else ""}" '
         f'id="{_paper_id(value, position)}" tabindex="-1">'
-        f'<h3 dir="auto">{number}{typeset(paper.title)}</h3>{_byline(value, paper)}'
-        f"{_abstract(value, paper, citations)}{_links(paper, folded=not citations)}</article>"
+        f'<h3 dir="auto">{number}{typeset(paper.title)}</h3>'
+        f"{byline(paper, _paper_state(value, paper))}"
+        f"{_abstract(value, paper, citations)}{links(paper, folded=not citations)}</article>"
     )
 
 
@@ -540,13 +541,13 @@ def _citations_of(value: Turn, paper: Paper) -> list[Citation]:
     return list(found.values())
 
 
-def _byline(value: Turn, paper: Paper) -> str:
+def byline(paper: Paper, state: str = "") -> str:
+    """Authors, year and venue; behind them, what is known of the paper at the moment."""
     authors = ", ".join(paper.authors[:_SHOWN_AUTHORS])
     if len(paper.authors) > _SHOWN_AUTHORS:
         authors += f" and {len(paper.authors) - _SHOWN_AUTHORS} more"
     facts = [authors, str(paper.year) if paper.year is not None else "", paper.venue or ""]
     told = [_text(fact) for fact in facts if fact]
-    state = _paper_state(value, paper)
     if state:
         told.append(f'<span class="state">{state}</span>')
     return f'<p class="byline" dir="auto">{" · ".join(told)}</p>' if told else ""
@@ -578,16 +579,17 @@ def _mark_number(citation: Citation, turn_number: int) -> str:
     )
 
 
-def _links(paper: Paper, *, folded: bool) -> str:
+def links(paper: Paper, *, folded: bool = False) -> str:
+    """Where the paper, its code and its video are."""
     addresses = (("Paper", paper.url), ("Code", paper.code_url), ("Video", paper.video_url))
-    links = [
+    anchors = [
         f'<a href="{_text(address)}" target="_blank" rel="noopener noreferrer">{name}</a>'
         for name, url in addresses
         if (address := safe_url(url)) is not None
     ]
     if folded:
         # Unfolded by page.js: the whole text is there already.
-        links.insert(
+        anchors.insert(
             0, '<button type="button" class="link more" aria-expanded="false">Abstract</button>'
         )
-    return f'<p class="links">{"".join(links)}</p>' if links else ""
+    return f'<p class="links">{"".join(anchors)}</p>' if anchors else ""

@@ -21,6 +21,7 @@ from assistant.errors import ConversationsError
 from assistant.escaping import json_text
 from assistant.export import exported
 from assistant.runs import EventSource, Run, Runs, answer_turns
+from assistant.served import served
 from assistant.settings import Settings
 from assistant.turn import Turn
 from assistant.visitors import owner_of, session_of
@@ -429,22 +430,22 @@ def _lay_out(examples: Sequence[str], papers: int, handlers: _Handlers) -> _Part
 def _lay_out_desk(desk: Desk) -> None:
     import gradio as gr
 
-    def served(name: str) -> Any:
-        answer = getattr(desk, name)
-
-        def serve(wanted: Any, request: gr.Request) -> Any:
-            return answer(wanted, owner_of(request))
-
-        serve.__name__ = name
-        return serve
-
-    names = ("sources", "conversations", "change", "save", "why", "rate", "rows")
     gr.HTML(
         page_history.dialog(str(desk.kept.path or "memory")),
         elem_id="desk",
         apply_default_css=False,
-        server_functions=[served(name) for name in names],
-        js_on_load="window.desk = server;",
+        server_functions=served(
+            [
+                desk.sources,
+                desk.conversations,
+                desk.change,
+                desk.save,
+                desk.why,
+                desk.rate,
+                desk.rows,
+            ]
+        ),
+        js_on_load="window.deskServer = server;",
     )
 
 

@@ -15,8 +15,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from assistant import page, tab_chat, tab_settings
+from assistant import page, tab_chat, tab_papers, tab_settings
 from assistant.conversations import Conversations
+from assistant.resources import asset
 from assistant.tab_chat import StreamingAssistant
 
 if TYPE_CHECKING:
@@ -27,10 +28,14 @@ logger = logging.getLogger(__name__)
 
 TABS: Mapping[str, Callable[[gr.Blocks, Any, Conversations], None]] = {
     "Chat": tab_chat.build,
+    "Papers": tab_papers.build,
     "Settings": tab_settings.build,
 }
 """What fills each tab, in their order."""
 STYLES = ("page.css", "tabs.css")
+MOST_UPLOADED = "500mb"
+"""Of one file of papers or questions."""
+UPLOADS_KEPT_SECONDS = 24 * 3600
 PORTS_TRIED = 100
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -56,7 +61,10 @@ def build_page(assistant: StreamingAssistant) -> gr.Blocks:
     settings = assistant.settings
     kept = Conversations(settings.conversations if settings.keep_conversations else None)
     blocks: gr.Blocks = gr.Blocks(
-        title="Abstract Assistant", analytics_enabled=False, fill_width=True
+        title="Abstract Assistant",
+        analytics_enabled=False,
+        fill_width=True,
+        delete_cache=(3600, UPLOADS_KEPT_SECONDS),
     )
     with blocks:
         gr.HTML(
@@ -138,13 +146,13 @@ def launch(
         enable_monitoring=False,
         footer_links=[],
         allowed_paths=[],
-        max_file_size="1mb",
+        max_file_size=MOST_UPLOADED,
         strict_cors=True,
         favicon_path=_ASSETS / "page.svg",
         theme=_theme(),
         # As a style element of our own: Gradio rewrites the selectors of its `css` argument.
-        head=f"<style>{''.join(_asset(name) for name in STYLES)}</style>",
-        js=_asset("page.js"),
+        head=f"<style>{''.join(asset(name) for name in STYLES)}</style>",
+        js=asset("page.js"),
         app_kwargs={"middleware": _middleware(host)},
     )
     url = f"http://{f'[{host}]' if ':' in host else host}:{chosen}"
@@ -170,10 +178,6 @@ def free_port(host: str, port: int) -> int:
                 continue
             return int(probe.getsockname()[1])
     raise OSError(f"no free port at {host} from {port} on")
-
-
-def _asset(name: str) -> str:
-    return (_ASSETS / name).read_text(encoding="utf-8")
 
 
 def _theme() -> gr.themes.Base:

@@ -41,7 +41,9 @@ HEAVY = (
 _USERS = {
     "llama_cpp": ["assistant/hardware.py", "assistant/llama.py"],
     "gradio": [
+        "assistant/served.py",
         "assistant/tab_chat.py",
+        "assistant/tab_papers.py",
         "assistant/tab_settings.py",
         "assistant/web.py",
     ],
