@@ -290,6 +290,7 @@ class ScriptedAssistant:
     asked: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
     only: list[tuple[str, ...]] = field(default_factory=list)
     """The papers that each question was restricted to."""
+    used: list[dict[str, object]] = field(default_factory=list)
     closed: list[str] = field(default_factory=list)
     went_on: threading.Event = field(default_factory=threading.Event)
 
@@ -313,6 +314,10 @@ class ScriptedAssistant:
     def reading_ahead(self) -> Progress:
         """As if some papers were read."""
         return Progress(min(38, self.papers), self.papers)
+
+    def use(self, **changes: object) -> None:
+        """Remember what was changed."""
+        self.used.append(changes)
 
     def ask(self, question: str, *, history: Sequence[str] = ()) -> Answer:
         """Play a story to its end."""

@@ -69,6 +69,11 @@ class Journal:
         return [tuple(entry[3]) for entry in self._entries() if entry[0] == "asked"]
 
     @property
+    def used(self) -> list[dict[str, Any]]:
+        """Settings that were changed, in order."""
+        return [entry[1] for entry in self._entries() if entry[0] == "used"]
+
+    @property
     def closed(self) -> list[str]:
         """Questions whose streams were closed before their end."""
         return [entry[1] for entry in self._entries() if entry[0] == "closed"]

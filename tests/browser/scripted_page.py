@@ -61,6 +61,10 @@ class JournalledAssistant(ScriptedAssistant):
         self._note("asked", question, list(history), list(papers))
         return super().stream(question, history=history, papers=papers)
 
+    def use(self, **changes: object) -> None:
+        """Note what was changed."""
+        self._note("used", changes)
+
     def _note_closed(self, question: str) -> None:
         self._note("closed", question)
 
