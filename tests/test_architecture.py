@@ -28,6 +28,7 @@ HEAVY = (
     "matplotlib",
     "onnx",
     "onnxruntime",
+    "openTSNE",
     "pyarrow",
     "pybtex",
     "rispy",
@@ -43,6 +44,7 @@ _USERS = {
     "gradio": [
         "assistant/served.py",
         "assistant/tab_chat.py",
+        "assistant/tab_map.py",
         "assistant/tab_papers.py",
         "assistant/tab_settings.py",
         "assistant/web.py",
