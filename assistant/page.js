@@ -117,7 +117,7 @@
   const showSources = async (turn) => {
     let wanted = sectionOf(turn);
     if (!wanted) {
-      const { conversation } = one(`.turn[data-turn="${turn}"]`).dataset;
+      const { conversation } = one(`#turns .turn[data-turn="${turn}"]`).dataset;
       // Safe HTML: the server has written it, as all of this page.
       const markup = await desk.sources({ conversation, number: Number(turn) });
       one(".past-sources").innerHTML = markup;
@@ -126,6 +126,12 @@
     if (!wanted) return null;
     for (const section of all("#sources-panel .sources")) section.hidden = section !== wanted;
     return wanted;
+  };
+
+  // An answer that stands alone has its sources below it.
+  const sourcesOf = (element) => {
+    const alone = element.closest(".standalone");
+    return alone ? one(".sources", alone) : showSources(element.dataset.turn);
   };
 
   const light = (elements) => {
@@ -139,7 +145,7 @@
   };
 
   const showCitation = async (chip) => {
-    const section = await showSources(chip.dataset.turn);
+    const section = await sourcesOf(chip);
     if (!section) return;
     const name = chip.dataset.mark;
     const marks = all("mark", section).filter((mark) =>
@@ -153,8 +159,8 @@
   };
 
   const showPaper = async (button) => {
-    const section = await showSources(button.dataset.turn);
-    const paper = section && document.getElementById(button.dataset.paper);
+    const section = await sourcesOf(button);
+    const paper = section && one(`#${button.dataset.paper}`, section);
     if (!paper) return;
     openUp(paper);
     light([paper]);
@@ -300,9 +306,15 @@
     [".show-paper", showPaper],
     [
       ".show-sources",
-      async (button) => show(await showSources(button.dataset.turn), "start"),
+      async (button) => show(await sourcesOf(button), "start"),
     ],
-    [".back", (button) => show(one(`.turn[data-turn="${button.dataset.turn}"]`), "start")],
+    [
+      ".back",
+      (button) => {
+        const within = button.closest(".standalone") ?? one("#turns");
+        show(one(`.turn[data-turn="${button.dataset.turn}"]`, within), "start");
+      },
+    ],
     [".more", toggleAbstract],
     [".edit", edit],
     [".again", again],
@@ -344,7 +356,7 @@
     tip.hidden = false;
     const at = chip.getBoundingClientRect();
     const size = tip.getBoundingClientRect();
-    const right = chip.closest("#turns").getBoundingClientRect().right;
+    const right = chip.closest("#turns, .standalone").getBoundingClientRect().right;
     const left = Math.max(8, Math.min(at.left - 16, right - size.width - 8));
     const above = at.top - size.height - 8;
     tip.style.left = `${left}px`;
@@ -383,7 +395,7 @@
   // Keys.
   const typing = (element) => element?.matches?.("textarea, input, select, [contenteditable]");
   const step = (by) => {
-    const chips = all(".turn .chip");
+    const chips = all(".turn .chip").filter((chip) => chip.checkVisibility());
     if (!chips.length) return;
     const at = chips.indexOf(document.activeElement);
     const next = chips[at < 0 ? (by > 0 ? 0 : chips.length - 1) : at + by];
@@ -398,7 +410,7 @@
         menu.open = false;
         one("summary", menu).focus();
       }
-      if (one('.turn[data-state="running"]')) one("#stop")?.click();
+      if (one('#turns .turn[data-state="running"]')) one("#stop")?.click();
       return;
     }
     if (typing(event.target)) return;

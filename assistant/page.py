@@ -89,9 +89,9 @@ def past_sources() -> str:
     return '<div class="past-sources"></div>'
 
 
-def turn(value: Turn, *, conversation: str = "") -> str:
-    """A question and its answer so far, with what can be done with it once it is finished."""
-    foot = "" if value.outcome == "running" else _foot(value)
+def turn(value: Turn, *, conversation: str = "", with_foot: bool = True) -> str:
+    """A question and its answer so far; below, what can be done with it once it is finished."""
+    foot = _foot(value) if with_foot and value.outcome != "running" else ""
     return (
         f'<article class="turn" data-turn="{value.number}" data-state="{value.outcome}" '
         f'data-conversation="{_text(conversation)}" aria-label="Question {value.number}">'

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from assistant import page, tab_chat, tab_map, tab_papers, tab_settings
+from assistant import page, tab_batch, tab_chat, tab_map, tab_papers, tab_settings
 from assistant.conversations import Conversations
 from assistant.resources import asset
 from assistant.tab_chat import StreamingAssistant
@@ -30,6 +30,7 @@ TABS: Mapping[str, Callable[[gr.Blocks, Any, Conversations], None]] = {
     "Chat": tab_chat.build,
     "Papers": tab_papers.build,
     "Map": tab_map.build,
+    "Batch": tab_batch.build,
     "Settings": tab_settings.build,
 }
 """What fills each tab, in their order."""

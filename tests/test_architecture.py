@@ -43,6 +43,7 @@ _USERS = {
     "llama_cpp": ["assistant/hardware.py", "assistant/llama.py"],
     "gradio": [
         "assistant/served.py",
+        "assistant/tab_batch.py",
         "assistant/tab_chat.py",
         "assistant/tab_map.py",
         "assistant/tab_papers.py",
