@@ -235,19 +235,51 @@ def serve(
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="The next free one is taken.")] = 7860,
     open_browser: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
+    auth: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--auth",
+            metavar="USER:PASSWORD|FILE",
+            help="Who may open the page; repeat it, or give a file with a line for each.",
+        ),
+    ] = None,
+    open_to_all: Annotated[
+        bool, typer.Option("--open-to-all", help="Other machines need not log in.")
+    ] = False,
+    root_path: Annotated[
+        str, typer.Option("--root-path", metavar="PATH", help="Where a proxy shows the page.")
+    ] = "",
 ) -> None:
     """Open the chat page, on this machine alone.
+
+    With --auth the browser asks for user and password, and everybody sees their own conversations
+    and batches alone. Other users of this machine can read what stands on a command line; a file
+    keeps it from them. Passwords travel as they are: put a proxy with HTTPS in front.
 
     Examples:
       assistant serve --open
       assistant serve --port 8000
+      assistant serve --host 0.0.0.0 --auth users.txt
+      assistant serve --root-path /papers
     """
+    from assistant.logins import read_logins, require_logins
     from assistant.web import serve as serve_page
 
+    logins = read_logins(auth or ())
+    require_logins(host, logins, open_to_all=open_to_all)  # before the model is loaded
     with console.open_assistant(settings) as assistant:
         assistant.preload()
         assistant.read_ahead()
-        serve_page(assistant, host=host, port=port, open_browser=open_browser, announce=_announce)
+        serve_page(
+            assistant,
+            host=host,
+            port=port,
+            open_browser=open_browser,
+            announce=_announce,
+            logins=logins,
+            open_to_all=open_to_all,
+            root_path=root_path,
+        )
 
 
 # Health

@@ -435,6 +435,46 @@
     history.replaceState(null, "", address);
   };
 
+  // A connection that is lost comes back by itself; what was typed or being answered is kept.
+  const KEPT = "abstract-assistant-question";
+  const banner = document.createElement("div");
+  banner.id = "lost";
+  banner.setAttribute("role", "alert");
+  banner.hidden = true;
+  banner.textContent =
+    "The assistant cannot be reached. If it was closed, start it again: assistant serve. " +
+    "This page goes on by itself.";
+  document.body.append(banner);
+  const reachable = async () => {
+    try {
+      const answer = await fetch("gradio_api/startup-events", { cache: "no-store" });
+      return answer.status < 500;
+    } catch {
+      return false;
+    }
+  };
+  const watchConnection = async () => {
+    const was = !banner.hidden;
+    let there = await reachable();
+    if (!there && !was) there = await reachable(); // once is no loss
+    if (!there) {
+      banner.hidden = false;
+      // Now, as Gradio reloads the page on its own account, too.
+      const running = one('#turns .turn[data-state="running"] .edit')?.dataset.question;
+      sessionStorage.setItem(KEPT, box()?.value || running || "");
+    } else if (was) {
+      location.reload();
+      return;
+    }
+    setTimeout(watchConnection, there ? 5_000 : 1_500);
+  };
+  setTimeout(watchConnection, 5_000);
+  const kept = sessionStorage.getItem(KEPT);
+  if (kept) {
+    sessionStorage.removeItem(KEPT);
+    setTimeout(() => box().value || fill(box(), kept), 800);
+  }
+
   // A new question comes into view once; after that the reader alone scrolls.
   let newest = 0;
   const followQuestions = () => {

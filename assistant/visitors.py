@@ -6,7 +6,6 @@ Knows the headers of a request, nothing of Gradio.
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -39,7 +38,7 @@ def credentials(header: str) -> tuple[str, str]:
         return "", ""
     try:
         decoded = base64.b64decode(encoded, validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # no base64, or no UTF-8 in it
         return "", ""
     user, _, password = decoded.partition(":")
     return user, password

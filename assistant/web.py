@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from assistant import page, tab_batch, tab_chat, tab_map, tab_papers, tab_settings
 from assistant.conversations import Conversations
+from assistant.logins import LOOPBACK, LoginGate, Logins, require_logins
 from assistant.resources import asset
 from assistant.tab_chat import StreamingAssistant
 
@@ -39,7 +40,6 @@ MOST_UPLOADED = "500mb"
 """Of one file of papers or questions."""
 UPLOADS_KEPT_SECONDS = 24 * 3600
 PORTS_TRIED = 100
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 _ASSETS = Path(__file__).parent
 _CONTENT_POLICY = (
@@ -90,6 +90,9 @@ def serve(
     port: int = 7860,
     open_browser: bool = False,
     announce: Callable[[str], None] = logger.info,
+    logins: Logins | None = None,
+    open_to_all: bool = False,
+    root_path: str = "",
 ) -> None:
     """Serve the page until interrupted.
 
@@ -99,11 +102,23 @@ def serve(
         port: Where to listen; the next free port is taken if this one is not free.
         open_browser: Show the page in the user's browser.
         announce: Told where the page is, and what is unusual about it, a line at a time.
+        logins: Who may open the page; everybody if there are none.
+        open_to_all: Nobody has to log in, although other machines can reach the page.
+        root_path: Where a proxy in front of this server shows the page, such as ``/papers``.
 
     Raises:
         OSError: If no port can be had at ``host``.
+        ServerError: If other machines could reach the page and nobody had to log in.
     """
-    blocks, url = launch(assistant, host=host, port=port, announce=announce)
+    require_logins(host, logins or Logins(), open_to_all=open_to_all)
+    blocks, url = launch(
+        assistant,
+        host=host,
+        port=port,
+        announce=announce,
+        logins=logins or Logins(),
+        root_path=root_path,
+    )
     if open_browser:
         import webbrowser
 
@@ -122,6 +137,8 @@ def launch(
     host: str = "127.0.0.1",
     port: int = 7860,
     announce: Callable[[str], None] = logger.info,
+    logins: Logins | None = None,
+    root_path: str = "",
 ) -> tuple[gr.Blocks, str]:
     """Start serving in the background; return the page, to be closed, and its address.
 
@@ -155,7 +172,8 @@ def launch(
         # As a style element of our own: Gradio rewrites the selectors of its `css` argument.
         head=f"<style>{''.join(asset(name) for name in STYLES)}</style>",
         js=asset("page.js"),
-        app_kwargs={"middleware": _middleware(host)},
+        root_path=root_path,
+        app_kwargs={"middleware": _middleware(host, logins or Logins())},
     )
     url = f"http://{f'[{host}]' if ':' in host else host}:{chosen}"
     announce(f"Abstract Assistant is at {url}")
@@ -192,7 +210,7 @@ def _theme() -> gr.themes.Base:
     )
 
 
-def _middleware(host: str) -> list[Any]:
+def _middleware(host: str, logins: Logins) -> list[Any]:
     from starlette.middleware import Middleware
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 
@@ -200,6 +218,8 @@ def _middleware(host: str) -> list[Any]:
     if host in LOOPBACK:
         # A foreign site whose name resolves to this machine must not reach the page.
         layers.append(Middleware(TrustedHostMiddleware, allowed_hosts=[*LOOPBACK, "[::1]"]))
+    if logins.passwords:
+        layers.append(Middleware(LoginGate, logins=logins))
     return layers
 
 

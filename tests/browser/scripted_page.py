@@ -1,9 +1,9 @@
 """Serve the page over the scripted assistant, in a process of its own.
 
-Run as ``python -m tests.browser.scripted_page JOURNAL``: the address goes to standard output, what
-happens to the streams to the journal, a JSON list a line: ``["asked", question, history]`` or
-``["closed", question]``. A process of its own because Gradio leaves event loops behind, and tests
-that fail on every warning must not inherit them.
+Run as ``python -m tests.browser.scripted_page JOURNAL [USER:PASSWORD ...]``: the address goes to
+standard output, what happens to the streams to the journal, a JSON list a line:
+``["asked", question, history, papers]`` or ``["closed", question]``. A process of its own because
+Gradio leaves event loops behind, and tests that fail on every warning must not inherit them.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from assistant.logins import read_logins
 from assistant.resources import resource
 from assistant.settings import Settings, load_settings
 from assistant.setup import SEEDS
@@ -91,4 +92,4 @@ if __name__ == "__main__":
     assistant.journal = Path(sys.argv[1])
     assistant.folder = assistant.journal.parent
     assistant.collection = collection(assistant.folder)
-    serve(assistant, port=7960, announce=say)
+    serve(assistant, port=7960, announce=say, logins=read_logins(sys.argv[2:]))
