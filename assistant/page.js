@@ -50,11 +50,16 @@
 
   const openTab = (name) => one(`#tab-${name}-button`)?.click();
 
-  const ask = (question) => {
+  const ask = (question, papers = null) => {
+    const before = scope;
     openTab("chat");
+    if (papers) setScope(papers, "");
     fill(box(), question);
-    // Gradio reads the field in its next turn.
-    setTimeout(() => one("#ask").click(), 60);
+    // Gradio reads the fields in its next turn.
+    setTimeout(() => {
+      one("#ask").click();
+      if (papers) setTimeout(() => setScope(before.ids, before.label), 300);
+    }, 60);
   };
 
   // Only some papers are asked: told above the ask box, kept until it is taken back.
@@ -183,8 +188,7 @@
 
   const again = (button) => {
     const { question, papers } = button.dataset;
-    if (papers) setScope(JSON.parse(papers), "not cited before");
-    ask(question);
+    ask(question, papers ? JSON.parse(papers) : null);
   };
 
   // What is wanted of the server: a turn of a conversation, or the conversation.

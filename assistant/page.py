@@ -19,7 +19,7 @@ from assistant.ahead import Progress
 from assistant.formulas import typeset
 from assistant.sentences import sentence_spans
 from assistant.turn import Turn
-from assistant.types import Citation, Sentence
+from assistant.types import Citation, Closest, Sentence
 from vectorstore import Paper
 
 _MARKER = re.compile(r"\s*\[(\d+)\]")
@@ -250,7 +250,7 @@ def _past_stages(value: Turn) -> list[str]:
     if spent.get("waiting", 0.0) >= 0.1:
         told.append(f"waited {_clock(spent['waiting'])}")
     if "searching" in spent:
-        papers = _count(value.collection_papers, "paper")
+        papers = _searched(value)
         told.append(f"searched {papers}, {_clock(spent['searching'])}")
     if "reading" in spent and value.reading is not None:
         told.append(f"read {value.reading.position}, {_clock(spent['reading'])}")
@@ -270,13 +270,19 @@ def _running_stage(value: Turn) -> str:
         case "waiting":
             return f"{_count(value.ahead, 'question')} ahead of yours{clock}"
         case "searching":
-            return f"searching {_count(value.collection_papers, 'paper')}{clock}"
+            return f"searching {_searched(value)}{clock}"
         case "reading" if value.reading is not None:
             return f"reading {value.reading.position} of {value.reading.total}{clock}"
         case "probing":
             return f"comparing papers{clock}"
         case _:
             return f"writing{clock}"
+
+
+def _searched(value: Turn) -> str:
+    if value.chosen_papers:
+        return _count(value.chosen_papers, "chosen paper")
+    return _count(value.collection_papers, "paper")
 
 
 def _ending(value: Turn) -> str:
@@ -396,30 +402,29 @@ def _abstention(value: Turn) -> str:
     reason = value.answer.reason if value.answer else None
     why = f'<p dir="auto">{_text(reason[:1].upper() + reason[1:])}.</p>' if reason else ""
     closest = value.answer.closest if value.answer else ()
-    told = "".join(
-        f'<li><button type="button" class="link show-paper" data-turn="{value.number}" '
-        f'data-paper="{_paper_id(value, positions[each.paper_id])}">{_text(each.title)}</button>'
-        f'<q dir="auto">{typeset(each.quote)}</q></li>'
-        for positions in [{paper.id: at for at, paper in enumerate(value.papers)}]
-        for each in closest
-    )
+    positions = {paper.id: at for at, paper in enumerate(value.papers)}
+    told = "".join(_closest(value, each, positions[each.paper_id]) for each in closest)
     papers = f"<p>What the closest papers do say:</p><ul>{told}</ul>" if told else ""
-    asked = "".join(
-        f'<li><button type="button" class="link ask-this" data-question="{_text(question)}">'
-        f"{_text(question)}</button></li>"
-        for question in answerable(value)
-    )
-    questions = f'<p>They can tell you:</p><ul class="questions">{asked}</ul>' if asked else ""
     return (
-        f'<div class="abstention"><h3>No paper here answers this</h3>{why}{papers}{questions}'
+        f'<div class="abstention"><h3>No paper here answers this</h3>{why}{papers}'
         '<p class="quiet">Other words for the same thing may help, too.</p></div>'
     )
 
 
-def answerable(value: Turn) -> list[str]:
-    """Questions that the closest papers of an abstention do answer: what each of them is about."""
-    closest = value.answer.closest if value.answer else ()
-    return [f"What do the authors of “{each.title}” propose?" for each in closest[:3]]
+def _closest(value: Turn, closest: Closest, position: int) -> str:
+    question = answerable(closest)
+    return (
+        f'<li><button type="button" class="link show-paper" data-turn="{value.number}" '
+        f'data-paper="{_paper_id(value, position)}">{_text(closest.title)}</button>'
+        f'<q dir="auto">{typeset(closest.quote)}</q>'
+        f'<button type="button" class="link ask-this" data-question="{_text(question)}" '
+        f'aria-label="Ask: {_text(question)}">Ask what its authors propose</button></li>'
+    )
+
+
+def answerable(closest: Closest) -> str:
+    """A question that the paper does answer: 6 of 6 did, for what two abstentions found."""
+    return f"What do the authors of “{closest.title}” propose?"
 
 
 def _error(value: Turn) -> str:

@@ -111,7 +111,7 @@ def _running(value: Overview) -> str:
     return (
         '<form class="running"><label>Threads '
         f'<input name="threads" type="number" min="1" max="{value.cores}" value="{threads}" '
-        f'placeholder="one for each of {value.cores} cores"></label>'
+        f'placeholder="{value.cores}, all cores"></label>'
         '<label>Layers on a GPU <input name="gpu_layers" pattern="auto|[0-9]+" '
         f'value="{_text(str(value.gpu_layers))}" title="auto, or a number"></label>'
         '<button class="plain">Apply</button></form>'

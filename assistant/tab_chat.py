@@ -193,16 +193,17 @@ class _Handlers:
         self.runs.start(session, run)
         # Gradio closes this generator when the visitor leaves; then the model must stop, too.
         try:
-            yield from self._frames(run, question, conversation, owner)
+            yield from self._frames(run, question, conversation, owner, len(papers))
         finally:
             self.runs.finish(session, run)
 
     def _frames(
-        self, run: Run, question: str, conversation: Conversation, owner: str
+        self, run: Run, question: str, conversation: Conversation, owner: str, chosen: int
     ) -> Iterator[_Frame]:
         number = len(conversation.turns) + 1
         name = conversation.id or new_id()
-        asked = Turn(number, question, collection_papers=len(self.assistant.store))
+        papers = len(self.assistant.store)
+        asked = Turn(number, question, collection_papers=papers, chosen_papers=chosen)
         past = _Frame(past="".join(turn.html for turn in conversation.turns), box="")
         shown = _drawn(past, asked, name)
         yield shown

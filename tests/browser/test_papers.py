@@ -62,8 +62,11 @@ def test_the_chosen_papers_alone_are_asked(papers: Visit, journal: Journal) -> N
     page.get_by_role("button", name="Ask only these").click()
     page.locator(".scope", has_text="Asking 2 papers only").wait_for()
     papers.ask("How fast is it, of two?")
-    papers.turn("done", "of two?")
+    turn = papers.turn("done", "of two?")
+    assert "searched 2 chosen papers" in turn.inner_text()
     assert set(journal.only[-1]) == {PAPERS[1].id, PAPERS[2].id}
+    page.get_by_role("button", name="Ask all papers").click()
+    assert not page.locator(".scope").is_visible()
 
 
 def test_a_file_is_previewed_added_edited_and_removed(papers: Visit, tmp_path: Path) -> None:
