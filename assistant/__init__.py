@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
+import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +27,7 @@ __all__ = [
     "Citation",
     "Sentence",
     "Settings",
+    "aask",
     "ask",
 ]
 
@@ -45,8 +48,22 @@ def ask(question: str, *, history: Sequence[str] = ()) -> Answer:
     return _default_assistant().ask(question, history=history)
 
 
-@functools.cache
+async def aask(question: str, *, history: Sequence[str] = ()) -> Answer:
+    """As `ask`, for coroutines. Cancelling it stops the model."""
+    assistant = await asyncio.to_thread(_default_assistant)
+    return await assistant.aask(question, history=history)
+
+
+_opening = threading.Lock()
+
+
 def _default_assistant() -> Assistant:
+    with _opening:  # two threads that ask first share one assistant
+        return _open_default()
+
+
+@functools.cache
+def _open_default() -> Assistant:
     from assistant.pipeline import Assistant
     from assistant.settings import load_settings
     from assistant.setup import ensure_ready

@@ -10,6 +10,7 @@ import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from assistant.sentences import Span, sentence_spans
 from assistant.types import (
@@ -27,6 +28,9 @@ from assistant.writing import Claim, plain, without_markers
 from vectorstore import Paper, Passage
 from vectorstore.chunking import chunk_paper
 
+if TYPE_CHECKING:
+    from vectorstore.filters import Filters
+
 CLOSEST = 3
 """Papers that an abstention names."""
 _MOST_WORDS = 6
@@ -38,12 +42,12 @@ class Answering:
     """What is known about one question so far."""
 
     question: str
+    where: Filters | None = None
+    """What the papers must meet that may be asked."""
     earlier: str = ""
     """The questions that this one leans on."""
     shifts: bool = False
     """It takes their matter elsewhere: what answered them does not answer this one."""
-    only: tuple[str, ...] = ()
-    """Ids of the papers that may answer; any may if there are none."""
     started: float = field(default_factory=time.perf_counter)
     lead: str = ""
     """What was counted, for a question about the collection itself."""

@@ -25,6 +25,7 @@ from assistant.questions import Question, read_questions
 from assistant.runs import EventSource
 from assistant.turn import Turn, advance, failed
 from assistant.types import Answer, Done
+from vectorstore.filters import Filters
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ class Streaming(Protocol):
         """The collection; its length is the number of papers."""
 
     def stream(
-        self, question: str, *, history: Sequence[str] = (), papers: Sequence[str] = ()
+        self, question: str, *, history: Sequence[str] = (), where: Filters | None = None
     ) -> EventSource:
         """Answer a question."""
 

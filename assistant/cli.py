@@ -15,11 +15,24 @@ import typer
 from typer.core import TyperGroup
 
 from assistant import console
+from assistant.cli_collections import collections_app
 from assistant.cli_engine import calibrate, evaluate, states_app, warm
 from assistant.cli_models import models_app
-from assistant.cli_papers import ingest, papers_app, search
+from assistant.cli_papers import ingest, repair, search
+from assistant.cli_records import papers_app
+from assistant.cli_serve import mcp, serve
 from assistant.console import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_PARTLY, EXIT_PIPE
-from assistant.options import ENGINE, JsonFlag, configured, keeping_lines
+from assistant.options import (
+    ENGINE,
+    AuthorOption,
+    JsonFlag,
+    VenueOption,
+    WhereOption,
+    YearOption,
+    configured,
+    filters_of,
+    keeping_lines,
+)
 
 # No `from __future__ import annotations`: the options below are made of these annotations.
 if TYPE_CHECKING:
@@ -82,11 +95,15 @@ app = typer.Typer(
 )
 app.command()(ingest)
 app.command()(search)
+app.command()(repair)
 app.command()(warm)
 app.command("eval")(evaluate)
 app.command()(calibrate)
+app.command()(serve)
+app.command()(mcp)
 app.add_typer(states_app, name="states")
 app.add_typer(papers_app, name="papers")
+app.add_typer(collections_app, name="collections")
 app.add_typer(models_app, name="models")
 
 
@@ -141,7 +158,15 @@ def ask(
         str | None,
         typer.Argument(metavar="QUESTION", help="- or nothing: standard input."),
     ] = None,
+    year: YearOption = None,
+    author: AuthorOption = None,
+    venue: VenueOption = None,
+    where: WhereOption = None,
     as_json: JsonFlag = False,
+    as_events: Annotated[
+        bool,
+        typer.Option("--events", help="Print each step as it comes, as JSON, a line each."),
+    ] = False,
 ) -> None:
     """Answer a question, with a quotation for every sentence.
 
@@ -151,14 +176,23 @@ def ask(
     Examples:
       assistant ask "Which datasets does BenchX compare on?"
       assistant ask "Which datasets does BenchX compare on?" --json | jq .citations
+      assistant ask "Which datasets does BenchX compare on?" --events | jq -r .type
+      assistant ask "How are faces edited?" --year 2023.. --author Kim --where category=cs.CV
       echo "What is a geometric map?" | assistant ask
     """
+    from assistant.events import event_as_dict
+
     text = console.question_text(question, "ask")
+    met = filters_of(year, author, venue, where)
     with console.open_assistant(settings) as assistant:
-        if as_json:
-            console.print_json(assistant.ask(text).as_dict())
+        if as_events:
+            with assistant.stream(text, where=met) as events:
+                for event in events:
+                    console.print_json_line(event_as_dict(event))
+        elif as_json:
+            console.print_json(assistant.ask(text, where=met).as_dict())
         else:
-            console.terminal().show_answer(lambda: assistant.stream(text))
+            console.terminal().show_answer(lambda: assistant.stream(text, where=met))
 
 
 @app.command()
@@ -226,62 +260,6 @@ def batch(
         raise typer.Exit(EXIT_PARTLY)
 
 
-@app.command()
-@configured(*ENGINE)
-def serve(
-    settings: "Settings",
-    host: Annotated[
-        str, typer.Option(help="Anything but the default can be reached from other machines.")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="The next free one is taken.")] = 7860,
-    open_browser: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
-    auth: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--auth",
-            metavar="USER:PASSWORD|FILE",
-            help="Who may open the page; repeat it, or give a file with a line for each.",
-        ),
-    ] = None,
-    open_to_all: Annotated[
-        bool, typer.Option("--open-to-all", help="Other machines need not log in.")
-    ] = False,
-    root_path: Annotated[
-        str, typer.Option("--root-path", metavar="PATH", help="Where a proxy shows the page.")
-    ] = "",
-) -> None:
-    """Open the chat page, on this machine alone.
-
-    With --auth the browser asks for user and password, and everybody sees their own conversations
-    and batches alone. Other users of this machine can read what stands on a command line; a file
-    keeps it from them. Passwords travel as they are: put a proxy with HTTPS in front.
-
-    Examples:
-      assistant serve --open
-      assistant serve --port 8000
-      assistant serve --host 0.0.0.0 --auth users.txt
-      assistant serve --root-path /papers
-    """
-    from assistant.logins import read_logins, require_logins
-    from assistant.web import serve as serve_page
-
-    logins = read_logins(auth or ())
-    require_logins(host, logins, open_to_all=open_to_all)  # before the model is loaded
-    with console.open_assistant(settings) as assistant:
-        assistant.preload()
-        assistant.read_ahead()
-        serve_page(
-            assistant,
-            host=host,
-            port=port,
-            open_browser=open_browser,
-            announce=_announce,
-            logins=logins,
-            open_to_all=open_to_all,
-            root_path=root_path,
-        )
-
-
 # Health
 
 
@@ -316,10 +294,6 @@ def doctor(
 
 
 # What the commands share
-
-
-def _announce(line: str) -> None:
-    console.terminal().note(line)
 
 
 def _run_batch(prepared: "Batch", settings: "Settings", answers: Path) -> "BatchReport":

@@ -1,28 +1,30 @@
-"""Commands on papers and the index: ingest, search, and `assistant papers`."""
+"""Commands on papers and the index: ingest and search."""
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
 from assistant import console
-from assistant.options import STORE, JsonFlag, configured
+from assistant.options import (
+    STORE,
+    AuthorOption,
+    JsonFlag,
+    VenueOption,
+    WhereOption,
+    YearOption,
+    configured,
+    filters_of,
+)
 
 # No `from __future__ import annotations`: the options below are made of these annotations.
 if TYPE_CHECKING:
     from assistant.intake import Intake
     from assistant.settings import Settings
     from assistant.terminal import Terminal
-    from vectorstore import Difference, IngestReport, Paper
-
-
-papers_app = typer.Typer(
-    help="Look at the papers of the index, or remove some.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
+    from vectorstore import Difference, IngestReport
 
 
 @configured(*STORE)
@@ -47,6 +49,10 @@ def ingest(
     ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")
+    ] = False,
+    discard_edits: Annotated[
+        bool,
+        typer.Option("--discard-edits", help="Take SOURCES also where a paper was edited here."),
     ] = False,
     report: Annotated[
         Path | None,
@@ -73,10 +79,15 @@ def ingest(
     Papers that are there already and have not changed cost nothing. A bad record is reported
     with file, line and reason; the good ones are taken, and the exit code is 3.
 
-    Records of one run are of one paper if they have the same DOI, or the same arXiv id whatever
-    the version, or the same title, first author and year. The one that is read first is kept; the
-    others are reported as duplicates, which are no failures. Put the file with the newest versions
-    first.
+    Two records are of one paper if they have the same DOI, or the same arXiv id whatever the
+    version, or the same title, first author and year. Of one run, the one that is read first is
+    kept; so put the file with the newest versions first. One that is in the index under another id
+    is not added, unless it is a later arXiv version: that takes the other's place. All of them are
+    reported; duplicates are no failures.
+
+    What `assistant papers edit` has changed stays so: of such a paper all other fields are taken
+    from SOURCES, and the number of such papers is told. --discard-edits takes it as it is there;
+    --prune removes it like any other, and --rebuild forgets all edits.
 
     Examples:
       assistant ingest papers.jsonl more/
@@ -97,9 +108,18 @@ def ingest(
         intake = Intake(paths, _columns(columns or []), terminal, report=file, keep=as_json)
         done: Difference | IngestReport
         if dry_run:
-            done = _compare(settings, intake.papers(), terminal, rebuild=rebuild)
+            done = _compare(
+                settings, intake, terminal, rebuild=rebuild, keep_edits=not discard_edits
+            )
         else:
-            done = _ingest(settings, intake, terminal, prune=prune, rebuild=rebuild)
+            done = _ingest(
+                settings,
+                intake,
+                terminal,
+                prune=prune,
+                rebuild=rebuild,
+                keep_edits=not discard_edits,
+            )
     intake.say_what_was_left_out()
     if prune and intake.failed:
         # Their papers would count as gone.
@@ -111,12 +131,21 @@ def ingest(
             {"path": each.path, "line": each.line, "record": each.record, "reason": each.reason}
             for each in intake.errors
         ]
-        counts = {"duplicates": intake.duplicates, "failed": errors}
+        counts = {
+            "duplicates": intake.duplicates,
+            "replaced": intake.replaced,
+            "failed": errors,
+        }
         console.print_json({**console.fields_of(done), **counts})
     else:
         terminal.say(_summary(done, prune=prune and not intake.failed))
+    if done.edited:
+        keeping = f"{console.counted(done.edited, 'paper')} edited here: those fields are kept"
+        terminal.note(f"{keeping} (--discard-edits to take them from the source)")
     if intake.duplicates:
         terminal.note(console.counted(intake.duplicates, "duplicate"))
+    if intake.replaced:
+        terminal.note(f"{console.counted(intake.replaced, 'earlier version')} replaced")
     if intake.failed:
         terminal.note(f"{console.counted(intake.failed, 'record')} failed", style="red")
         raise typer.Exit(console.EXIT_PARTLY)
@@ -132,18 +161,28 @@ def search(
     explain: Annotated[
         bool, typer.Option("--explain", help="Say why each paper is where it is.")
     ] = False,
+    year: YearOption = None,
+    author: AuthorOption = None,
+    venue: VenueOption = None,
+    where: WhereOption = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Find the papers closest to a query, without a model.
+
+    Only papers that meet all of the filters are found. --where compares any field of the metadata
+    that the paper file had, as `assistant papers show ID --json` shows it.
 
     Examples:
       assistant search "chest x-ray pretraining"
       assistant search "face editing" -k 3 --json
       assistant search "face editing" --explain
+      assistant search "face editing" --year 2023.. --author "Seung Hyun Lee"
+      assistant search "protein folding" --venue Nature --where "upvotes>=50"
     """
     text = console.question_text(query, "search")
+    met = filters_of(year, author, venue, where)
     with console.open_store(settings) as store:
-        passages = store.search(text, top_k=top_k)
+        passages = store.search(text, top_k, met)
         words = [store.words_shared(text, each.paper) if explain else () for each in passages]
     if as_json:
         console.print_json([console.fields_of(passage) for passage in passages])
@@ -157,62 +196,28 @@ def search(
         terminal.note("nothing found")
 
 
-@papers_app.command("list")
 @configured(*STORE)
-def list_papers(settings: "Settings", as_json: JsonFlag = False) -> None:
-    """List the papers: id, year, title.
+def repair(settings: "Settings", as_json: JsonFlag = False) -> None:
+    """Mend the index: all of its parts are made to agree with the papers themselves.
 
-    Examples:
-      assistant papers list
-      assistant papers list --json | jq length
-    """
-    with console.open_store(settings) as store:
-        papers = list(store.papers())
-    if as_json:
-        console.print_json([console.fields_of(paper) for paper in papers])
-    else:
-        rows = [(paper.id, str(paper.year or ""), paper.title) for paper in papers]
-        console.terminal().table(("id", "year", "title"), rows)
-
-
-@papers_app.command("show")
-@configured(*STORE)
-def show_paper(
-    settings: "Settings",
-    paper_id: Annotated[str, typer.Argument(metavar="ID")],
-    as_json: JsonFlag = False,
-) -> None:
-    """Show a paper with its abstract.
+    What an interrupted ingest left half-written is completed; a damaged or missing lexical index
+    and damaged or missing vectors are made anew, and nothing else. An index of another embedding
+    model or of an older version of the program is built anew from its own papers. `assistant
+    doctor --full` compares every paper with every part and proves that they agree.
 
     Example:
-      assistant papers show attention-is-all-you-need
+      assistant repair
     """
-    with console.open_store(settings) as store:
-        paper = store.paper(paper_id)
+    from vectorstore.store import Store
+
+    terminal = console.terminal()
+    with terminal.counting("repairing", None, "papers") as progress:
+        done = Store.repair(settings.index, console.open_embedder(settings), progress)
     if as_json:
-        console.print_json(console.fields_of(paper))
+        console.print_json({"done": done})
     else:
-        console.terminal().show_paper(paper)
-
-
-@papers_app.command("remove")
-@configured(*STORE)
-def remove_papers(
-    settings: "Settings",
-    paper_ids: Annotated[list[str], typer.Argument(metavar="ID")],
-    as_json: JsonFlag = False,
-) -> None:
-    """Remove papers from the index.
-
-    Example:
-      assistant papers remove attention-is-all-you-need
-    """
-    with console.open_store(settings) as store:
-        removed = store.remove(paper_ids)
-    if as_json:
-        console.print_json({"removed": removed})
-    else:
-        console.terminal().say(f"-{removed} removed")
+        for each in done or ["nothing was wrong"]:
+            terminal.say(each)
 
 
 def _paper_sources(sources: Sequence[str], seeds: bool) -> list[str]:
@@ -260,7 +265,13 @@ def _open_report(path: Path, sources: Sequence[str]) -> TextIO:
 
 
 def _ingest(
-    settings: "Settings", intake: "Intake", terminal: "Terminal", *, prune: bool, rebuild: bool
+    settings: "Settings",
+    intake: "Intake",
+    terminal: "Terminal",
+    *,
+    prune: bool,
+    rebuild: bool,
+    keep_edits: bool,
 ) -> "IngestReport":
     from vectorstore.store import Store
 
@@ -270,19 +281,33 @@ def _ingest(
         Store.create(settings.index, console.open_embedder(settings), rebuild=rebuild) as store,
         terminal.counting("ingesting", None, "papers") as progress,
     ):
-        return store.ingest(papers, prune=lambda: prune and not intake.failed, progress=progress)
+        return store.ingest(
+            papers,
+            prune=lambda: prune and not intake.failed,
+            progress=progress,
+            keep_edits=keep_edits,
+            on_duplicate=intake.take_down_indexed,
+        )
 
 
 def _compare(
-    settings: "Settings", papers: Iterable["Paper"], terminal: "Terminal", *, rebuild: bool
+    settings: "Settings",
+    intake: "Intake",
+    terminal: "Terminal",
+    *,
+    rebuild: bool,
+    keep_edits: bool,
 ) -> "Difference":
     from vectorstore import Difference
     from vectorstore.store import Store
 
+    papers = intake.papers()
     with terminal.stage("comparing"):
         if rebuild:
             return Difference(sum(1 for _ in papers), 0, 0, 0)
-        return Store.difference(settings.index, papers)
+        return Store.difference(
+            settings.index, papers, keep_edits=keep_edits, on_duplicate=intake.take_down_indexed
+        )
 
 
 def _summary(done: "IngestReport | Difference", *, prune: bool) -> str:

@@ -15,6 +15,7 @@ from assistant.verification import content_words
 from vectorstore import Paper
 
 if TYPE_CHECKING:
+    from vectorstore.filters import Filters
     from vectorstore.store import Store
 
 LISTED = 50
@@ -99,16 +100,19 @@ def about_collection(question: str) -> CollectionQuestion | None:
     return None
 
 
-def look_up(wanted: CollectionQuestion, store: Store) -> Listing | None:
-    """Answer from all records; None if no paper holds the words."""
+def look_up(
+    wanted: CollectionQuestion, store: Store, where: Filters | None = None
+) -> Listing | None:
+    """Answer from all records, or those that meet filters; None if no paper holds the words."""
     if wanted.kind == "overview":
-        return _overview(store)
-    total = f"{len(store):,} {'paper' if len(store) == 1 else 'papers'}"
+        return _overview(store, where)
+    number = store.count(where)
+    total = f"{number:,} {'paper' if number == 1 else 'papers'}"
     if not wanted.topic:
-        papers = tuple(paper for paper, _ in zip(store.papers(), range(LISTED), strict=False))
-        return _listing(f"There are {total}", papers, len(store)) if papers else None
+        papers = tuple(paper for paper, _ in zip(store.papers(where), range(LISTED), strict=False))
+        return _listing(f"There are {total}", papers, number) if papers else None
     for words in _spellings(wanted.topic):
-        papers, count = store.holding(words, LISTED)
+        papers, count = store.holding(words, LISTED, where)
         if papers:
             held = " and ".join(f"“{word}”" for word in words)
             verb = "holds" if count == 1 else "hold"
@@ -129,11 +133,11 @@ def _listing(lead: str, papers: Sequence[Paper], count: int, topic: str = "") ->
     return Listing(f"{lead}:", tuple(("", (paper,)) for paper in papers), topic)
 
 
-def _overview(store: Store) -> Listing | None:
+def _overview(store: Store, where: Filters | None) -> Listing | None:
     """Subjects of the collection: groups of near papers, named by the words that set them apart."""
     from vectorstore.subjects import find_subjects
 
-    papers, vectors = store.sample(_SAMPLED)
+    papers, vectors = store.sample(_SAMPLED, where)
     if not papers:
         return None
     subjects = find_subjects(
@@ -141,7 +145,8 @@ def _overview(store: Store) -> Listing | None:
     )
     years = [paper.year for paper in papers if paper.year]
     span = f" from {min(years)} to {max(years)}" if years and min(years) < max(years) else ""
-    total = f"{len(store):,} {'paper' if len(store) == 1 else 'papers'}"
+    number = store.count(where)
+    total = f"{number:,} {'paper' if number == 1 else 'papers'}"
     lead = f"{total}{span}. The main subjects, largest first, and papers typical of them:"
     groups = tuple(
         (

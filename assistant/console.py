@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -61,15 +63,64 @@ def open_store(settings: Settings) -> Store:
     """The index that the settings name."""
     from vectorstore.store import Store
 
+    settings.require_collection()
     return Store.open(settings.index, open_embedder(settings))
 
 
 def print_json(value: Any) -> None:
     """One line for a program, indented for a person."""
+    _print_json(value, indent=2 if sys.stdout.isatty() else None)
+
+
+def print_json_line(value: Any) -> None:
+    """One of many lines, at once."""
+    _print_json(value)
+    sys.stdout.flush()
+
+
+def _print_json(value: Any, indent: int | None = None) -> None:
     from assistant.escaping import json_text
 
     ascii_only = "utf" not in (sys.stdout.encoding or "").lower()
-    print(json_text(value, indent=2 if sys.stdout.isatty() else None, ascii_only=ascii_only))
+    print(json_text(value, indent=indent, ascii_only=ascii_only))
+
+
+def print_json_list(values: Iterable[Any]) -> None:
+    """A list for a program, an item a line, printed as its items come."""
+    from assistant.escaping import json_text
+
+    ascii_only = "utf" not in (sys.stdout.encoding or "").lower()
+    before = "["
+    for value in values:
+        print(before, json_text(value, ascii_only=ascii_only), sep="", end="")
+        before = ",\n"
+    print("[]" if before == "[" else "]")
+
+
+def write_text(parts: Iterable[str], file: Path | None) -> None:
+    """Write a text in UTF-8: into a file, whole or not at all, or to standard output.
+
+    What a terminal might act on is left out where a person is watching.
+    """
+    from assistant.escaping import plain
+
+    if file is not None:
+        temporary = file.with_name(f".{file.name}.{os.getpid()}.partial")
+        try:
+            with temporary.open("w", encoding="utf-8", newline="\n") as stream:
+                stream.writelines(parts)
+            temporary.replace(file)
+        finally:
+            temporary.unlink(missing_ok=True)
+    elif sys.stdout.isatty():
+        for part in parts:
+            print(plain(part), end="")
+    else:
+        # Whatever encoding the terminal has: these are files for other programs.
+        sys.stdout.flush()
+        for part in parts:
+            sys.stdout.buffer.write(part.encode())
+        sys.stdout.buffer.flush()
 
 
 def fields_of(record: Any) -> dict[str, Any]:

@@ -22,6 +22,8 @@ from assistant.catalogue import catalogue
 from assistant.errors import USER_ERRORS, ModelError
 from assistant.models import resolve, verify
 from assistant.settings import EMBEDDING_MODEL, Settings
+from vectorstore.folder import can_write
+from vectorstore.manifest import repair_hint
 
 Level = Literal["ok", "warning", "problem"]
 
@@ -42,6 +44,8 @@ FAST_FEATURES = (
     "AVX2", "FMA", "F16C", "AVX_VNNI", "AVX512", "AVX512_VNNI", "AMX_INT8",
     "DOTPROD", "MATMUL_INT8", "FP16_VA",
 )  # fmt: skip
+_COMPARED_PAPERS = 20_000
+"""Up to so many papers are compared one by one without being asked to; it takes seconds."""
 CONTEXT_BYTES = 600_000_000
 """Memory for context and buffers, for a model of which only the file is known."""
 REBUILD = (
@@ -83,7 +87,7 @@ def examine(settings: Settings, *, full: bool = False) -> list[Finding]:
     # A library with instructions that this CPU lacks would end this process, not fail.
     if build is not None and all(finding.topic != "processor" for finding in problems(findings)):
         findings += _gpu(settings, build, full=full)
-    findings += [_index(settings), *_disk(settings), _network(settings)]
+    findings += [_index(settings, full=full), *_disk(settings), _network(settings)]
     return findings
 
 
@@ -274,7 +278,7 @@ def judge_offload(
 # Index
 
 
-def _index(settings: Settings) -> Finding:
+def _index(settings: Settings, *, full: bool) -> Finding:
     if not settings.index.exists():
         message = f"there is no index in {settings.index}"
         return Finding("problem", "index", message, "assistant ingest --seeds")
@@ -284,21 +288,27 @@ def _index(settings: Settings) -> Finding:
     embedder = MiniLMEmbedder(settings.models_dir / EMBEDDING_MODEL)  # named, not loaded
     try:
         with Store.open(settings.index, embedder) as store:
-            differences, papers = store.check(), len(store)
+            papers = len(store)
+            thorough = can_write(settings.index) and (full or papers <= _COMPARED_PAPERS)
+            differences = store.check() if thorough else store.check_numbers()
     except USER_ERRORS as error:
         return Finding("problem", "index", str(error), error.hint)
-    return judge_index(differences, papers, settings.index)
+    return judge_index(differences, papers, settings.index, thorough=thorough)
 
 
-def judge_index(differences: Sequence[str], papers: int, index: Path) -> Finding:
-    """Judge what the store says of itself."""
+def judge_index(
+    differences: Sequence[str], papers: int, index: Path, *, thorough: bool = True
+) -> Finding:
+    """Judge what the store says of itself, after it compared all papers or only their numbers."""
     if differences:
         message = f"{index} is damaged: {'; '.join(differences)}"
-        return Finding("problem", "index", message, f"assistant ingest PAPERS --index {index}")
+        return Finding("problem", "index", message, repair_hint(index))
     if papers == 0:
         message = f"{index} holds no papers"
         return Finding("warning", "index", message, "assistant ingest --seeds")
-    return Finding("ok", "index", f"{papers} papers in {index}, its parts agree")
+    agree = "its parts agree" if thorough else "its parts are of the same size"
+    hint = None if thorough else "assistant doctor --full compares every paper"
+    return Finding("ok", "index", f"{papers:,} papers in {index}, {agree}", hint)
 
 
 # Disk and network

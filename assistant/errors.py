@@ -8,6 +8,7 @@ AssistantError
 ├─ AnswersFileError     (path)        a file of answers that must not or cannot be written
 ├─ ConversationsError   (path)        kept conversations that cannot be read or written
 ├─ ServerError                        a page that must not be served like this
+├─ UnavailableError                   a question that cannot be served now
 └─ ModelError           (model)       a model file that cannot be loaded or run
    ├─ ModelMissingError               not there
    └─ ModelDamagedError               there, but not the bytes that were promised
@@ -76,6 +77,10 @@ class ConversationsError(AssistantError):
 
 class ServerError(AssistantError):
     """The page cannot or must not be served as it was asked for."""
+
+
+class UnavailableError(AssistantError):
+    """A question that cannot be served now: too many wait, or the assistant is closing."""
 
 
 class ModelError(AssistantError):

@@ -20,6 +20,7 @@ _ESCAPE_SEQUENCE = re.compile(
 _DIRECTION_MARKS = "\u200e\u200f\u202a-\u202e\u2066-\u2069"
 _UNPRINTABLE = re.compile(f"[\x00-\x08\x0b-\x1f\x7f-\x9f{_DIRECTION_MARKS}\ud800-\udfff]")
 _UNSAFE_IN_JSON = re.compile(f"[\x7f-\x9f\u2028\u2029{_DIRECTION_MARKS}\ud800-\udfff]")
+_MARKDOWN_ACTIVE = re.compile(r"\](?=[(\[])|<(?=[A-Za-z/!?])")
 _NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?")
 _MARKDOWN_SPECIAL = re.compile(r"[\\`*_{}\[\]<>#|~$&!]")
 _MARKDOWN_LINE_START = re.compile(r"^(\s*)([-+=]|\d+(?=[.)]))", re.MULTILINE)
@@ -69,6 +70,14 @@ def markdown_text(text: str) -> str:
     """The text as Markdown shows it unchanged: nothing in it is a tag, a list or a heading."""
     escaped = _MARKDOWN_SPECIAL.sub(lambda match: "\\" + match[0], plain(text))
     return _MARKDOWN_LINE_START.sub(_escape_line_start, escaped)
+
+
+def inactive(text: str) -> str:
+    """The text as `plain` leaves it, of which a renderer of Markdown makes no link, image or tag.
+
+    Readable for those who render nothing: all it takes is a space in the few places that matter.
+    """
+    return _MARKDOWN_ACTIVE.sub(lambda match: match[0] + " ", plain(text))
 
 
 def markdown_line(text: str) -> str:

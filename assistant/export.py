@@ -13,13 +13,19 @@ from typing import NamedTuple
 
 from assistant.escaping import markdown_line, plain_line
 from assistant.formulas import typeset
-from assistant.references import citation_keys, latex_text, references
+from assistant.references import citation_keys, references
 from assistant.turn import Turn
 from assistant.types import Citation, Sentence
 from vectorstore import Paper
 
 _MARKER = re.compile(r"\s*\[(\d+)\]")
 _UNSAFE_NAME = re.compile(r"[^\w\- ]+")
+_LATEX = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "#": r"\#", "%": r"\%", "&": r"\&",
+    "_": r"\_", "$": r"\$", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
+}  # fmt: skip
+_SPECIAL = re.compile("[" + re.escape("".join(_LATEX)) + "]")
 
 
 class File(NamedTuple):
@@ -181,6 +187,11 @@ body {{ max-width: 42rem; margin: 3rem auto; padding: 0 1rem; font: 1.05rem/1.65
 h1, h2 {{ line-height: 1.3; }} blockquote {{ margin: 0.8rem 0 0.8rem 1.2rem; opacity: 0.8; }}
 </style></head><body><h1>{title}</h1>{body}</body></html>
 """
+
+
+def latex_text(text: str) -> str:
+    """The text as LaTeX prints it unchanged: nothing in it is a command, a comment or a formula."""
+    return _SPECIAL.sub(lambda match: _LATEX[match[0]], plain_line(text))
 
 
 def _numbers(papers: Sequence[Paper]) -> dict[str, int]:

@@ -12,9 +12,12 @@ from typing import Any, Protocol, TextIO
 
 from assistant.escaping import json_text
 from vectorstore import DuplicatePaperError, Paper, PaperFormatError, read_papers
+from vectorstore.duplicates import IndexedDuplicate
 
 SHOWN_ROWS = 20
-"""Of failures and of duplicates each, so many are printed."""
+"""Of failures, duplicates and replacements each, so many are printed."""
+
+_INDEXED_HINT = "nothing to do; to keep this one instead, remove the other and run it again"
 
 
 class Display(Protocol):
@@ -55,6 +58,8 @@ class Intake:
         self._keep = keep
         self.failed = 0
         self.duplicates = 0
+        self.replaced = 0
+        """Papers of the index of which a later version came under another id."""
         self.errors: list[PaperFormatError] = []
 
     def papers(self) -> Iterator[Paper]:
@@ -77,9 +82,33 @@ class Intake:
             hint="assistant ingest --help shows what can be read",
         )
 
+    def take_down_indexed(self, duplicate: IndexedDuplicate) -> None:
+        """Report a paper that is in the index under another id."""
+        paper, indexed = duplicate.paper, duplicate.indexed
+        if duplicate.replaces:
+            self.replaced += 1
+            what = f'"{paper.id}" replaces "{indexed.id}" of the index, an earlier version'
+        else:
+            self.duplicates += 1
+            what = f'"{paper.id}" is a duplicate of "{indexed.id}" of the index'
+        reason = f"{what}: {duplicate.words}"
+        if self._report is not None:
+            row = {
+                "kind": "replacement" if duplicate.replaces else "duplicate",
+                "path": None, "line": None, "record": None, "reason": reason,
+                "hint": _INDEXED_HINT, "first": indexed.id,
+            }  # fmt: skip
+            self._report.write(json_text(row) + "\n")
+        if (self.replaced if duplicate.replaces else self.duplicates) <= SHOWN_ROWS:
+            self._display.note(reason)
+
     def say_what_was_left_out(self) -> None:
         """Tell how many failures and duplicates were not printed."""
-        for count, noun in ((self.failed, "failure"), (self.duplicates, "duplicate")):
+        for count, noun in (
+            (self.failed, "failure"),
+            (self.duplicates, "duplicate"),
+            (self.replaced, "replacement"),
+        ):
             more = count - SHOWN_ROWS
             if more > 0:
                 nouns = noun if more == 1 else f"{noun}s"

@@ -9,14 +9,24 @@ import logging
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from vectorstore.filters import Filters
 
 # No `from __future__ import annotations`: the commands are made of these annotations.
 
 _OPTIONS: Mapping[str, Any] = {
-    "index": Annotated[Path | None, typer.Option("--index", metavar="PATH", help="The index.")],
+    "index": Annotated[
+        Path | None,
+        typer.Option("--index", metavar="PATH", help="A folder of your own for the index."),
+    ],
+    "collection": Annotated[
+        str | None,
+        typer.Option("--collection", metavar="NAME", help="One of `assistant collections list`."),
+    ],
     "model": Annotated[
         str | None,
         typer.Option(
@@ -32,6 +42,20 @@ _OPTIONS: Mapping[str, Any] = {
     "threads": Annotated[
         int | None, typer.Option("--threads", min=1, help="Threads of the model.")
     ],
+    "api_key": Annotated[
+        str | None,
+        typer.Option(
+            "--api-key", metavar="KEY", help="Who asks must send it; better: ASSISTANT_API_KEY."
+        ),
+    ],
+    "rate_limit": Annotated[
+        str | None,
+        typer.Option(
+            "--rate-limit",
+            metavar="N/PERIOD",
+            help="Requests from one address, such as 240/minute.",
+        ),
+    ],
     "offline": Annotated[
         bool | None, typer.Option("--offline", help="Fetch nothing, not even a missing model.")
     ],
@@ -46,10 +70,45 @@ _VERBOSE = Annotated[
         help="Tell what is going on; twice: with tracebacks.",
     ),
 ]
-STORE = ("index", "offline")
+STORE = ("collection", "index", "offline")
 """What a command needs that works on the papers alone."""
-ENGINE = ("index", "model", "gpu_layers", "threads", "offline")
+ENGINE = ("collection", "index", "model", "gpu_layers", "threads", "offline")
 """What a command needs that answers questions."""
+
+YearOption = Annotated[
+    str | None,
+    typer.Option("--year", metavar="YEARS", help="2023, 2020..2023, 2023.. or ..2019."),
+]
+AuthorOption = Annotated[
+    list[str] | None,
+    typer.Option("--author", metavar="NAME", help="An author; may be repeated: all of them."),
+]
+VenueOption = Annotated[
+    list[str] | None,
+    typer.Option("--venue", metavar="NAME", help="A venue; may be repeated: one of them."),
+]
+WhereOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--where",
+        metavar="CONDITION",
+        help="On the metadata: FIELD=VALUE, or < <= > >= for numbers; may be repeated: all.",
+    ),
+]
+
+
+def filters_of(
+    year: str | None, author: list[str] | None, venue: list[str] | None, where: list[str] | None
+) -> "Filters | None":
+    """The filters that the options stand for; None without any."""
+    from vectorstore.filters import filters
+
+    try:
+        found = filters(year=year, authors=author or (), venues=venue or (), where=where or ())
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    return found or None
+
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

@@ -16,7 +16,7 @@ from vectorstore import Difference, IngestReport, Paper
 SHOWN_COMPLAINTS = 10
 FIELDS = (
     ("title", "Title"),
-    ("authors", "Authors, one a line"),
+    ("authors", "Authors, with semicolons between"),
     ("year", "Year"),
     ("venue", "Venue"),
     ("url", "Address of the paper"),
@@ -97,10 +97,17 @@ def detail(paper: Paper) -> str:
     )
 
 
+def typed(paper: Paper) -> dict[str, str]:
+    """The fields that can be edited, as they are typed."""
+    values = {name: getattr(paper, name) for name, _ in FIELDS} | {
+        "authors": "; ".join(paper.authors)
+    }
+    return {name: "" if value is None else str(value).strip() for name, value in values.items()}
+
+
 def form(paper: Paper) -> str:
     """The form that edits a paper."""
-    values = {name: getattr(paper, name) for name, _ in FIELDS}
-    values["authors"] = "\n".join(paper.authors)
+    values = typed(paper)
     fields = "".join(_field(name, label, values[name]) for name, label in FIELDS)
     return (
         f'<form method="dialog" data-paper="{_text(paper.id)}"><h2>Edit this paper</h2>{fields}'
@@ -180,10 +187,10 @@ def _row(paper: Paper) -> str:
     )
 
 
-def _field(name: str, label: str, value: object) -> str:
-    text = "" if value is None else _text(str(value))
+def _field(name: str, label: str, value: str) -> str:
+    text = _text(value)
     if name in ("authors", "abstract"):
-        lines = 8 if name == "abstract" else 3
+        lines = 8 if name == "abstract" else 2
         body = f'<textarea name="{name}" rows="{lines}">{text}</textarea>'
     else:
         required = " required" if name == "title" else ""

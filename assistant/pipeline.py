@@ -8,6 +8,7 @@ comes from is known; it is shown only if that paper holds its words, numbers and
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import dataclasses
 import functools
@@ -34,7 +35,7 @@ from assistant.resources import resource
 from assistant.sentences import ends_sentence, sentence_spans
 from assistant.settings import EMBEDDING_MODEL, Settings, load_settings
 from assistant.states import StateCache
-from assistant.streams import EventStream, Worker
+from assistant.streams import AsyncEventStream, EventStream, Worker
 from assistant.types import (
     Answer,
     Done,
@@ -55,6 +56,7 @@ from vectorstore import Paper, Passage
 from vectorstore.chunking import chunk_paper
 
 if TYPE_CHECKING:
+    from vectorstore.filters import Filters
     from vectorstore.store import Store
 
 logger = logging.getLogger(__name__)
@@ -73,8 +75,8 @@ WAVES = (1, 1, 2, 4)
 """How many papers meet a question at a time, until it is clear which one answers."""
 ANSWER_TOKENS, BULLET_TOKENS = 200, 120
 MOST_BULLETS = 4
-SEARCHED_FOR_CHOSEN = 200
-"""Papers that a search looks at to find those of a choice."""
+_NO_PAPERS = "there is no paper in the collection"
+_NONE_MEETS = "no paper of the collection meets the filters"
 CONTEXT_TOKENS = 6144
 MEMORY_BYTES = 192_000_000
 
@@ -99,10 +101,7 @@ class Assistant:
     """
 
     def __init__(self, settings: Settings | None = None, **flags: Any) -> None:
-        if settings is None or flags:
-            base = settings.model_dump() if settings else {}
-            settings = load_settings(**(base | flags))
-        self.settings = settings
+        self.settings = load_settings(**flags) if settings is None else settings.changed(**flags)
         self._prompts = load_prompts(resource("prompts/answer.toml"))
         self._store: Store | None = None
         self._reader: Reader | None = None
@@ -113,44 +112,67 @@ class Assistant:
 
     # What is asked
 
-    def ask(self, question: str, *, history: Sequence[str] = ()) -> Answer:
+    def ask(
+        self, question: str, *, history: Sequence[str] = (), where: Filters | None = None
+    ) -> Answer:
         """Answer a question; ``stream`` drained.
 
         Args:
             question: In words, at most 2,000 characters.
             history: Earlier questions of the conversation, oldest first.
+            where: What the papers must meet that may be asked.
 
         Raises:
             QuestionError: There is no question in it.
             StoreError: The index is missing, damaged or of another make.
             ModelError: The model is missing, damaged, or does not fit into memory.
         """
-        with self.stream(question, history=history) as events:
+        with self.stream(question, history=history, where=where) as events:
             for event in events:
                 if isinstance(event, Done):
                     return event.answer
-        raise ModelError("the question was stopped", model=self.settings.model, hint="ask it again")
+        raise self._was_stopped()
+
+    async def aask(
+        self, question: str, *, history: Sequence[str] = (), where: Filters | None = None
+    ) -> Answer:
+        """Answer a question; `astream` drained. Cancelling it stops the model.
+
+        Args and errors are those of `ask`.
+        """
+        async with self.astream(question, history=history, where=where) as events:
+            async for event in events:
+                if isinstance(event, Done):
+                    return event.answer
+        raise self._was_stopped()
+
+    def astream(
+        self, question: str, *, history: Sequence[str] = (), where: Filters | None = None
+    ) -> AsyncEventStream[Event]:
+        """Answer a question, step by step, without blocking the event loop; as `stream`.
+
+        Closing the stream, and cancelling the task that reads it, stops the model within a token.
+
+        Raises:
+            RuntimeError: No event loop is running. What `stream` raises, the iteration raises.
+        """
+        return AsyncEventStream(lambda: self.stream(question, history=history, where=where))
 
     def stream(
-        self, question: str, *, history: Sequence[str] = (), papers: Sequence[str] = ()
+        self, question: str, *, history: Sequence[str] = (), where: Filters | None = None
     ) -> EventStream[Event]:
         """Answer a question, step by step; the last event is ``Done``.
 
         Closing the stream, from whatever thread, stops the model within a token.
 
-        Args:
-            question: As for ``ask``.
-            history: As for ``ask``.
-            papers: Ids of the only papers to ask; all are asked if there are none.
-
         Raises:
             As ``ask``; what goes wrong later is raised by the iteration.
         """
-        run = Answering(checked(question), only=tuple(papers))
+        run = Answering(checked(question), where=where)
         earlier = [checked(each) for each in history if each.strip()]
         store = self.store
-        wanted = None if papers else about_collection(run.question)
-        if wanted and (listing := look_up(wanted, store)):
+        wanted = about_collection(run.question)
+        if wanted and (listing := look_up(wanted, store, where)):
             return self._worker.submit(lambda: iter(()), self._listed(run, listing, store))
         run.earlier = _leaned_on(run.question, earlier)
         run.shifts = bool(run.earlier) and shifts_subject(run.question)
@@ -159,9 +181,11 @@ class Assistant:
             self._ahead.prefer(passage.paper for passage in run.passages)
         return self._worker.submit(lambda: self._events(run, store), first, Queued)
 
-    def search(self, query: str, top_k: int = 8) -> tuple[Passage, ...]:
+    def search(
+        self, query: str, top_k: int = 8, where: Filters | None = None
+    ) -> tuple[Passage, ...]:
         """The papers closest to a query, best first, without the language model."""
-        return self.store.search(checked(query), top_k=top_k)
+        return self.store.search(checked(query), top_k=top_k, where=where)
 
     @property
     def store(self) -> Store:
@@ -183,7 +207,7 @@ class Assistant:
     @property
     def examples(self) -> tuple[str, ...]:
         """Questions for the bundled collection; none are known for another."""
-        bundled = any(paper.title.startswith("BenchX") for paper in self.store.papers())
+        _, bundled = self.store.holding(["BenchX"], 1)
         return EXAMPLES if bundled else ()
 
     def preload(self) -> None:
@@ -259,7 +283,7 @@ class Assistant:
             ModelError: The model cannot be loaded; then everything stays as it was.
         """
         before = self.settings
-        settings = before.model_copy(update=load_settings(**changes).model_dump(include={*changes}))
+        settings = before.changed(**changes)
         resolve(settings.model, settings.models_dir)
         try:
             for _ in self._worker.submit(lambda: self._exchanging(settings)):
@@ -291,6 +315,22 @@ class Assistant:
         if self._store is not None:
             self._store.close()
             self._store = None
+
+    def _was_stopped(self) -> ModelError:
+        return ModelError(
+            "the question was stopped", model=self.settings.model, hint="ask it again"
+        )
+
+    async def __aenter__(self) -> Assistant:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await asyncio.to_thread(self.close)
 
     def __enter__(self) -> Assistant:
         return self
@@ -342,19 +382,18 @@ class Assistant:
     def _retrieve(self, run: Answering, store: Store) -> Retrieved:
         most = self.settings.max_papers
         if run.shifts:
-            before = {passage.paper.id for passage in store.search(run.earlier, top_k=1)}
-            found = _found(run.question, run.only, store, most + 1)
+            before = {passage.paper.id for passage in store.search(run.earlier, 1, run.where)}
+            found = store.search(run.question, most + 1, run.where)
             run.passages = tuple(each for each in found if each.paper.id not in before)[:most]
         else:
-            run.passages = _found(run.asked, run.only, store, most)
+            run.passages = store.search(run.asked, most, run.where)
         run.retrieved_seconds = run.seconds
         return Retrieved(run.passages, run.retrieved_seconds, run.standalone)
 
     def _events(self, run: Answering, store: Store) -> Iterator[Event]:
         try:
             if not run.passages:
-                where = "among the chosen ones" if run.only else "in the collection"
-                yield self._done(run, "abstained", f"there is no paper {where}")
+                yield self._done(run, "abstained", _NO_PAPERS if run.where is None else _NONE_MEETS)
                 return
             reader = self._open_reader()
             reader.start_counting()
@@ -493,22 +532,6 @@ def _shown(run: Answering, claims: Iterable[Claim], *, titled: bool) -> Iterator
 
 def _evidence(paper: Paper, store: Store) -> Evidence:
     return Evidence(paper, store.document_frequency, len(store))
-
-
-def _found(question: str, only: Sequence[str], store: Store, most: int) -> tuple[Passage, ...]:
-    """The papers closest to a question; of a choice, also those that the search does not reach."""
-    if not only:
-        return store.search(question, top_k=most)
-    chosen = store.known(only)
-    found = [p for p in store.search(question, top_k=SEARCHED_FOR_CHOSEN) if p.paper.id in chosen]
-    missed = chosen - {passage.paper.id for passage in found}
-    papers = [store.paper(each) for each in dict.fromkeys(only) if each in missed]
-    lowest = min((passage.score for passage in found), default=0.0)
-    rest = (
-        Passage(paper, chunk_paper(paper)[0], rank, lowest, None)
-        for rank, paper in enumerate(papers[:most], start=len(found) + 1)
-    )
-    return (*found, *rest)[:most]
 
 
 def _leaned_on(question: str, history: Sequence[str]) -> str:

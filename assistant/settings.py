@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from platformdirs import user_cache_path, user_config_path, user_data_path
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -20,8 +21,10 @@ from pydantic_settings import (
 )
 
 from assistant.errors import SettingsError
+from vectorstore.collections import Collections, checked_name
 
 APP = "abstract-assistant"
+DEFAULT_COLLECTION = "default"
 DEFAULT_MODEL = "qwen2.5-coder-1.5b-instruct-q4_k_m"
 EMBEDDING_MODEL = "all-minilm-l6-v2"
 
@@ -40,8 +43,14 @@ class Settings(BaseSettings):
     model: str = Field(
         DEFAULT_MODEL, description="catalogue name, path of a GGUF file, or hf:owner/repo/file.gguf"
     )
+    collection: str = Field(DEFAULT_COLLECTION, description="name of the collection of papers")
+    collections_dir: Path = Field(
+        default_factory=lambda: user_data_path(APP) / "collections",
+        description="folder of the named collections",
+    )
     index: Path = Field(
-        default_factory=lambda: user_data_path(APP) / "index", description="folder of the index"
+        default_factory=lambda chosen: _home(chosen["collection"], chosen["collections_dir"]),
+        description="folder of the index, instead of a collection",
     )
     models_dir: Path = Field(
         default_factory=lambda: user_data_path(APP) / "models", description="folder of the models"
@@ -75,6 +84,17 @@ class Settings(BaseSettings):
         True, description="keep conversations of the page; false forgets them when it is closed"
     )
     offline: bool = Field(False, description="never fetch a missing model")
+    api_key: SecretStr | None = Field(
+        None,
+        min_length=16,
+        description="what programs must send to `assistant serve`, and people as password",
+    )
+    rate_limit: str = Field(
+        "240/minute", description="requests that programs may send from one address"
+    )
+    cors_origins: tuple[str, ...] = Field(
+        (), description="web sites whose scripts may use the API, as a JSON list"
+    )
 
     @classmethod
     def settings_customise_sources(
@@ -86,13 +106,79 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Flags before environment before the two places of `assistant.toml`."""
-        files = TomlConfigSettingsSource(settings_cls, toml_file=settings_files())
-        return init_settings, env_settings, files
+        files = (TomlConfigSettingsSource(settings_cls, each) for each in settings_files()[::-1])
+        sources = (init_settings, env_settings, *files)
+        return tuple(_OnePlace(settings_cls, each) for each in sources)
+
+    @field_validator("collection")
+    @classmethod
+    def _check_name(cls, name: str) -> str:
+        return checked_name(name)
+
+    @property
+    def collections(self) -> Collections:
+        """The collections, each by its name."""
+        return Collections(self.collections_dir, {DEFAULT_COLLECTION: _default_index()})
+
+    def changed(self, **flags: Any) -> Settings:
+        """The same settings, but for some.
+
+        Raises:
+            SettingsError: A name is unknown or a value out of range.
+        """
+        place = "index" if "index" in self.model_fields_set else "collection"
+        left_out = _PLACES if _PLACES & flags.keys() else _PLACES - {place}
+        return load_settings(**(self.model_dump(exclude=set(left_out)) | flags))
+
+    @property
+    def is_default_index(self) -> bool:
+        """Whether the user has named neither an index nor another collection."""
+        return "index" not in self.model_fields_set and self.collection == DEFAULT_COLLECTION
+
+    def require_collection(self) -> None:
+        """Refuse a collection that is named and not there.
+
+        Raises:
+            CollectionError: The hint names the closest one.
+        """
+        if "index" not in self.model_fields_set and self.collection != DEFAULT_COLLECTION:
+            self.collections.require(self.collection)
 
     @property
     def layers(self) -> int:
         """``gpu_layers`` as llama.cpp wants it: -1 is all."""
         return -1 if self.gpu_layers == "auto" else self.gpu_layers
+
+
+class _OnePlace(PydanticBaseSettingsSource):
+    """A source whose index or collection gives way to either of those of an earlier source."""
+
+    def __init__(self, settings_cls: type[BaseSettings], source: PydanticBaseSettingsSource):
+        super().__init__(settings_cls)
+        self._source = source
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        return self._source.get_field_value(field, field_name)
+
+    def __call__(self) -> dict[str, Any]:
+        values = self._source()
+        if _PLACES & self.current_state.keys():
+            return {name: value for name, value in values.items() if name not in _PLACES}
+        if values.keys() >= _PLACES:
+            reason = "index and collection are given, and each says where the papers are"
+            raise SettingsError(reason, name="collection", hint="give one of the two")
+        return values
+
+
+_PLACES = frozenset({"index", "collection"})
+
+
+def _home(collection: str, collections_dir: Path) -> Path:
+    return Collections(collections_dir, {DEFAULT_COLLECTION: _default_index()}).folder(collection)
+
+
+def _default_index() -> Path:
+    return user_data_path(APP) / "index"
 
 
 def settings_files() -> list[Path]:

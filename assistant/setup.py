@@ -40,9 +40,10 @@ def ensure_ready(settings: Settings, progress: Progress) -> None:
         ModelError: A model cannot be fetched, or is missing and may not be fetched.
         StoreError: The index is missing where the user said that it is, or damaged.
     """
+    settings.require_collection()
     for model in (EMBEDDING_MODEL, settings.model):
         _ensure_model(model, settings, progress)
-    if "index" not in settings.model_fields_set and not settings.index.exists():
+    if settings.is_default_index and not settings.index.exists():
         _ingest_seeds(settings, progress)
 
 

@@ -2,23 +2,26 @@
 
 A llama.cpp context serves one caller at a time. Questions therefore run one after the other, in the
 order in which they came, on one thread; each caller reads its events from a stream of its own and
-may stop reading without harm to the others. Knows nothing of questions or models.
+may stop reading without harm to the others. `AsyncEventStream` is the same for coroutines. Knows
+nothing of questions or models.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
-from typing import Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
 _IDLE = object()
@@ -77,6 +80,125 @@ class EventStream(Iterator[T], Generic[T]):
         self.close()
 
 
+class ClosableStream(Protocol[T_co]):
+    """Events as they come, until somebody closes it."""
+
+    def __iter__(self) -> Iterator[T_co]:
+        """Wait for one event after the other."""
+
+    def close(self) -> None:
+        """Stop what makes the events and end the iteration; from whatever thread."""
+
+
+class AsyncEventStream(AsyncIterator[T], Generic[T]):
+    """The events of a stream for coroutines; a thread of its own waits for them.
+
+    Whoever awaits an event and is cancelled closes the stream, and that stops the job; so does
+    closing it, from whatever thread, and forgetting it.
+
+    Args:
+        open_stream: Opens the stream, on that thread; what it raises, the iteration raises.
+
+    Raises:
+        RuntimeError: No event loop is running.
+    """
+
+    def __init__(self, open_stream: Callable[[], ClosableStream[T]]) -> None:
+        self._news: asyncio.Queue[T | BaseException | _End] = asyncio.Queue()
+        self._source = _Source(open_stream)
+        # The thread must not keep this object alive: forgetting it is a way to close it.
+        threading.Thread(
+            target=_hand_over,
+            args=(self._source, self._news, asyncio.get_running_loop()),
+            name="assistant-events",
+            daemon=True,
+        ).start()
+        self._over = False
+
+    async def __anext__(self) -> T:
+        if self._over:
+            raise StopAsyncIteration
+        try:
+            item = await self._news.get()
+        except asyncio.CancelledError:
+            self.close()
+            raise
+        if isinstance(item, _End):
+            self._over = True
+            raise StopAsyncIteration
+        if isinstance(item, BaseException):
+            self._over = True
+            raise item
+        return item
+
+    def close(self) -> None:
+        """Stop the job if it runs, and end the iteration; repeatedly if you like."""
+        self._source.close()
+
+    async def aclose(self) -> None:
+        """As `close`; for ``contextlib.aclosing``."""
+        self.close()
+
+    async def __aenter__(self) -> AsyncEventStream[T]:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        self.close()
+
+
+class _Source(Generic[T]):
+    """A stream that may be closed before it is open."""
+
+    def __init__(self, open_stream: Callable[[], ClosableStream[T]]) -> None:
+        self._open_stream = open_stream
+        self._stream: ClosableStream[T] | None = None
+        self._closed = threading.Event()
+        self._opening = threading.Lock()
+
+    def __iter__(self) -> Iterator[T]:
+        stream = self._open_stream()
+        with self._opening:
+            self._stream = stream
+        with contextlib.closing(stream):
+            for event in () if self._closed.is_set() else stream:
+                if self._closed.is_set():
+                    return
+                yield event
+
+    def close(self) -> None:
+        self._closed.set()
+        with self._opening:
+            stream = self._stream
+        if stream is not None:
+            stream.close()
+
+
+def _hand_over(
+    source: _Source[T],
+    news: asyncio.Queue[T | BaseException | _End],
+    loop: asyncio.AbstractEventLoop,
+) -> None:
+    """Pass everything that a stream yields or raises to a queue of another thread's loop."""
+    try:
+        last: BaseException | _End = _End()
+        try:
+            for event in source:
+                loop.call_soon_threadsafe(news.put_nowait, event)
+        except BaseException as error:  # noqa: BLE001 - it is raised where the stream is read
+            last = error
+        loop.call_soon_threadsafe(news.put_nowait, last)
+    except RuntimeError:  # the loop is closed: nobody reads any more
+        source.close()
+
+
 class Worker:
     """Runs jobs one after the other on its own thread, first come, first served.
 
@@ -127,7 +249,12 @@ class Worker:
             self._line.append(tell)
             if self._running is _IDLE:
                 self._interrupt()
-        self._pool.submit(self._run, job, news, closed)
+
+        def end(future: Future[Any]) -> None:
+            if future.cancelled():  # the worker was closed while this job waited
+                news.put(_End())
+
+        self._pool.submit(self._run, job, news, closed).add_done_callback(end)
         return stream
 
     def _run(

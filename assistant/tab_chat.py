@@ -25,6 +25,7 @@ from assistant.served import served
 from assistant.settings import Settings
 from assistant.turn import Turn
 from assistant.visitors import owner_of, session_of
+from vectorstore.filters import Filters
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -55,9 +56,9 @@ class StreamingAssistant(Protocol):
         """How many papers are read before anybody asks."""
 
     def stream(
-        self, question: str, *, history: Sequence[str] = (), papers: Sequence[str] = ()
+        self, question: str, *, history: Sequence[str] = (), where: Filters | None = None
     ) -> EventSource:
-        """Answer a question, from the papers with these ids if there are any."""
+        """Answer a question, from the papers that meet the filters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +190,8 @@ class _Handlers:
             return
         # Asked again, it does not lean on itself.
         history = tuple(earlier for earlier in conversation.history if earlier != question)
-        run = Run(lambda: self.assistant.stream(question, history=history, papers=papers))
+        where = Filters(ids=tuple(papers)) if papers else None
+        run = Run(lambda: self.assistant.stream(question, history=history, where=where))
         self.runs.start(session, run)
         # Gradio closes this generator when the visitor leaves; then the model must stop, too.
         try:

@@ -10,7 +10,7 @@ import queue
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -24,6 +24,7 @@ from assistant.references import references
 from assistant.resources import asset
 from assistant.served import complaint, served
 from vectorstore import Paper, PaperFormatError, Passage, Store
+from vectorstore.fields import FieldError
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -87,8 +88,15 @@ class Shelf:
     def edit(self, wanted: Mapping[str, Any], _owner: str) -> str:
         """Keep an edited paper; returns what its row unfolds."""
         store = self.assistant.store
-        paper = edited(store.paper(str(wanted["paper"])), wanted["fields"])
-        store.ingest([paper])
+        paper = store.paper(str(wanted["paper"]))
+        changes, removals = differences(paper, wanted["fields"])
+        if changes or removals:
+            try:
+                paper = store.edit(paper.id, changes, removals)
+            except FieldError as error:
+                raise PaperFormatError(
+                    error.reason, path=paper.title, line=None, hint="correct it, and save again"
+                ) from error
         return page_papers.detail(paper)
 
     def remove(self, wanted: Sequence[str], _owner: str) -> int:
@@ -103,32 +111,13 @@ class Shelf:
         return {"name": "papers.bib", "content": content, "media_type": "application/x-bibtex"}
 
 
-def edited(paper: Paper, fields: Mapping[str, Any]) -> Paper:
-    """The paper with what somebody has typed in place of what it held.
-
-    Raises:
-        PaperFormatError: Title or abstract are empty, or the year is none.
-    """
-    text = {name: str(fields.get(name, "")).strip() for name, _ in page_papers.FIELDS}
-    wrong = ""
-    if not text["title"] or not text["abstract"]:
-        wrong = "a paper needs a title and an abstract"
-    elif text["year"] and not text["year"].isdecimal():
-        wrong = f'"{text["year"]}" is no year'
-    if wrong:
-        raise PaperFormatError(
-            wrong, path=paper.id, line=None, hint="fill it in, or leave the paper as it is"
-        )
-    return replace(
-        paper,
-        title=" ".join(text["title"].split()),
-        abstract=text["abstract"],
-        authors=tuple(each.strip() for each in text["authors"].splitlines() if each.strip()),
-        year=int(text["year"]) if text["year"] else None,
-        venue=text["venue"] or None,
-        url=text["url"] or None,
-        code_url=text["code_url"] or None,
-    )
+def differences(paper: Paper, fields: Mapping[str, Any]) -> tuple[dict[str, str], list[str]]:
+    """What somebody has changed and what they have emptied, of the fields that can be edited."""
+    before = page_papers.typed(paper)
+    after = {name: str(fields.get(name, "")).strip() for name in before}
+    changes = {name: text for name, text in after.items() if text and text != before[name]}
+    removals = [name for name, text in after.items() if before[name] and not text]
+    return changes, removals
 
 
 @dataclass(slots=True)

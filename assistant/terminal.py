@@ -299,7 +299,9 @@ class Terminal:
         }
         for name, value in fields.items():
             if value not in (None, ""):
-                self.say(f"{plain_line(name)}: {plain_line(str(value))}")
+                is_list = isinstance(value, list) and all(isinstance(each, str) for each in value)
+                text = ", ".join(value) if is_list else str(value)
+                self.say(f"{plain_line(name)}: {plain_line(text)}")
         self.say()
         self.say(paper.abstract)
 

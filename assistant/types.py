@@ -7,11 +7,14 @@ be added, none renamed. Knows nothing of models, prompts or pages.
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from vectorstore import Paper, Passage
+
+_MARKER = re.compile(r"\[(\d+)\]")
 
 Status = Literal["answered", "abstained", "error"]
 
@@ -120,18 +123,7 @@ class Answer:
             "reason": self.reason,
             "standalone_question": self.standalone_question,
             "lead": self.lead,
-            "citations": [
-                {
-                    "number": citation.number,
-                    "paper_id": citation.paper_id,
-                    "title": citation.title,
-                    "chunk_id": citation.chunk_id,
-                    "start": citation.start,
-                    "end": citation.end,
-                    "quote": citation.quote,
-                }
-                for citation in self.citations
-            ],
+            "citations": [citation_fields(citation) for citation in self.citations],
             "sentences": [
                 {
                     "text": sentence.text,
@@ -193,13 +185,37 @@ class Answer:
         return "\n\n".join([_escape_markdown(self.text), *quotes])
 
     def _repr_html_(self) -> str:
+        """For a notebook: each marker shows its quotation to whoever points at it; no script."""
+        hints = {
+            str(c.number): (html.escape(f"{c.title}: “{c.quote}”"), f"[{c.number}]")
+            for c in self.citations
+        }
+
+        def hinted(marker: re.Match[str]) -> str:
+            if marker[1] not in hints:
+                return marker[0]
+            return '<abbr title="{}">{}</abbr>'.format(*hints[marker[1]])
+
+        text = _MARKER.sub(hinted, html.escape(self.text).replace("\n", "<br>"))
         quotes = "".join(
             f'<li value="{c.number}"><cite>{html.escape(c.title)}</cite>: '
             f"<q>{html.escape(c.quote)}</q></li>"
             for c in self.citations
         )
-        text = html.escape(self.text).replace("\n", "<br>")
         return f"<p>{text}</p><ol>{quotes}</ol>" if quotes else f"<p>{text}</p>"
+
+
+def citation_fields(citation: Citation) -> dict[str, Any]:
+    """A citation as the JSON contract has it."""
+    return {
+        "number": citation.number,
+        "paper_id": citation.paper_id,
+        "title": citation.title,
+        "chunk_id": citation.chunk_id,
+        "start": citation.start,
+        "end": citation.end,
+        "quote": citation.quote,
+    }
 
 
 def _rounded(value: float | None, digits: int) -> float | None:

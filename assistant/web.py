@@ -6,26 +6,21 @@ what keeps strangers out.
 
 from __future__ import annotations
 
-import errno
-import logging
 import os
-import socket
-import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from assistant import page, tab_batch, tab_chat, tab_map, tab_papers, tab_settings
 from assistant.conversations import Conversations
-from assistant.logins import LOOPBACK, LoginGate, Logins, require_logins
+from assistant.gate import MOST_UPLOADED_BYTES
 from assistant.resources import asset
 from assistant.tab_chat import StreamingAssistant
 
 if TYPE_CHECKING:
     import gradio as gr
+    from starlette.applications import Starlette
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
-logger = logging.getLogger(__name__)
 
 TABS: Mapping[str, Callable[[gr.Blocks, Any, Conversations], None]] = {
     "Chat": tab_chat.build,
@@ -36,10 +31,7 @@ TABS: Mapping[str, Callable[[gr.Blocks, Any, Conversations], None]] = {
 }
 """What fills each tab, in their order."""
 STYLES = ("page.css", "tabs.css")
-MOST_UPLOADED = "500mb"
-"""Of one file of papers or questions."""
 UPLOADS_KEPT_SECONDS = 24 * 3600
-PORTS_TRIED = 100
 
 _ASSETS = Path(__file__).parent
 _CONTENT_POLICY = (
@@ -83,81 +75,28 @@ def build_page(assistant: StreamingAssistant) -> gr.Blocks:
     return blocks
 
 
-def serve(
-    assistant: StreamingAssistant,
-    *,
-    host: str = "127.0.0.1",
-    port: int = 7860,
-    open_browser: bool = False,
-    announce: Callable[[str], None] = logger.info,
-    logins: Logins | None = None,
-    open_to_all: bool = False,
-    root_path: str = "",
+def mount_page(
+    app: Starlette, assistant: StreamingAssistant, *, host: str, port: int, root_path: str = ""
 ) -> None:
-    """Serve the page until interrupted.
+    """Add the page to an application, under all paths that it does not use itself.
 
     Args:
-        assistant: Answers the questions.
-        host: Address to listen on; anything but the default can be reached from other machines.
-        port: Where to listen; the next free port is taken if this one is not free.
-        open_browser: Show the page in the user's browser.
-        announce: Told where the page is, and what is unusual about it, a line at a time.
-        logins: Who may open the page; everybody if there are none.
-        open_to_all: Nobody has to log in, although other machines can reach the page.
-        root_path: Where a proxy in front of this server shows the page, such as ``/papers``.
-
-    Raises:
-        OSError: If no port can be had at ``host``.
-        ServerError: If other machines could reach the page and nobody had to log in.
-    """
-    require_logins(host, logins or Logins(), open_to_all=open_to_all)
-    blocks, url = launch(
-        assistant,
-        host=host,
-        port=port,
-        announce=announce,
-        logins=logins or Logins(),
-        root_path=root_path,
-    )
-    if open_browser:
-        import webbrowser
-
-        webbrowser.open(url)
-    try:
-        threading.Event().wait()
-    except KeyboardInterrupt:
-        announce("Closing the page.")
-    finally:
-        blocks.close(verbose=False)
-
-
-def launch(
-    assistant: StreamingAssistant,
-    *,
-    host: str = "127.0.0.1",
-    port: int = 7860,
-    announce: Callable[[str], None] = logger.info,
-    logins: Logins | None = None,
-    root_path: str = "",
-) -> tuple[gr.Blocks, str]:
-    """Start serving in the background; return the page, to be closed, and its address.
-
-    Raises:
-        OSError: If no port can be had at ``host``.
+        app: Decides who may reach the page, and from which sites.
+        assistant: Answers the questions of all visitors.
+        host: Where the application will listen.
+        port: Where the application will listen.
+        root_path: Where a proxy in front of the application shows it, such as ``/papers``.
     """
     blocks = build_page(assistant)
-    chosen = free_port(host, port)
-    if chosen != port and port != 0:
-        announce(f"Port {port} is taken; using {chosen}.")
-    _keep_local_requests_local()
-    blocks.launch(
+    import gradio as gr
+    from starlette.middleware import Middleware
+
+    gr.mount_gradio_app(
+        cast("Any", app),  # a FastAPI, of which this module needs to know nothing
+        blocks,
+        path="/",
         server_name=host,
-        server_port=chosen,
-        prevent_thread_lock=True,
-        inbrowser=False,
-        inline=False,
-        quiet=True,
-        share=False,
+        server_port=port,
         ssr_mode=False,
         pwa=False,
         mcp_server=False,
@@ -165,39 +104,15 @@ def launch(
         enable_monitoring=False,
         footer_links=[],
         allowed_paths=[],
-        max_file_size=MOST_UPLOADED,
-        strict_cors=True,
-        favicon_path=_ASSETS / "page.svg",
+        max_file_size=MOST_UPLOADED_BYTES,
+        root_path=root_path or None,
+        favicon_path=str(_ASSETS / "page.svg"),
         theme=_theme(),
         # As a style element of our own: Gradio rewrites the selectors of its `css` argument.
         head=f"<style>{''.join(asset(name) for name in STYLES)}</style>",
         js=asset("page.js"),
-        root_path=root_path,
-        app_kwargs={"middleware": _middleware(host, logins or Logins())},
+        app_kwargs={"middleware": [Middleware(_SecurityHeaders)]},
     )
-    url = f"http://{f'[{host}]' if ':' in host else host}:{chosen}"
-    announce(f"Abstract Assistant is at {url}")
-    return blocks, url
-
-
-def free_port(host: str, port: int) -> int:
-    """Return ``port`` or the first free one after it; for 0, any.
-
-    Raises:
-        OSError: If none of ``PORTS_TRIED`` can be had, or ``host`` is not of this machine.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    for candidate in range(port, min(port + PORTS_TRIED, 65_536)):
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((host, candidate))
-            except OSError as error:
-                if error.errno not in (errno.EADDRINUSE, errno.EACCES):
-                    raise
-                continue
-            return int(probe.getsockname()[1])
-    raise OSError(f"no free port at {host} from {port} on")
 
 
 def _theme() -> gr.themes.Base:
@@ -208,19 +123,6 @@ def _theme() -> gr.themes.Base:
         font=("ui-sans-serif", "system-ui", "sans-serif"),
         font_mono=("ui-monospace", "Consolas", "monospace"),
     )
-
-
-def _middleware(host: str, logins: Logins) -> list[Any]:
-    from starlette.middleware import Middleware
-    from starlette.middleware.trustedhost import TrustedHostMiddleware
-
-    layers = [Middleware(_SecurityHeaders)]
-    if host in LOOPBACK:
-        # A foreign site whose name resolves to this machine must not reach the page.
-        layers.append(Middleware(TrustedHostMiddleware, allowed_hosts=[*LOOPBACK, "[::1]"]))
-    if logins.passwords:
-        layers.append(Middleware(LoginGate, logins=logins))
-    return layers
 
 
 class _SecurityHeaders:
@@ -247,11 +149,3 @@ def _forbid_telemetry() -> None:
     # Read by Gradio when it is imported and again later.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
-
-
-def _keep_local_requests_local() -> None:
-    # Gradio asks its own server whether it is up; a proxy of the user must not answer that.
-    for name in ("no_proxy", "NO_PROXY"):
-        listed = [entry for entry in os.environ.get(name, "").split(",") if entry]
-        missing = [entry for entry in LOOPBACK if entry not in listed]
-        os.environ[name] = ",".join([*listed, *missing])

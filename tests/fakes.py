@@ -36,6 +36,8 @@ from assistant.types import (
     Verified,
 )
 from vectorstore import Chunk, Paper, Passage
+from vectorstore.errors import PaperNotFoundError
+from vectorstore.filters import Filters
 
 PAPERS = (
     Paper(
@@ -280,7 +282,7 @@ class ScriptedAssistant:
     """An assistant that plays the story whose key occurs in the question, at a given pace.
 
     An exception in a story is raised when its turn comes. ``asked`` and ``closed`` say which
-    questions came, with their history, and which streams ended before their story.
+    questions came, with their history and filters, and which streams ended before their story.
     """
 
     stories: Mapping[str, Sequence[Event | Exception]]
@@ -288,8 +290,7 @@ class ScriptedAssistant:
     pause_seconds: float = 0.0
     papers: int = 68
     asked: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
-    only: list[tuple[str, ...]] = field(default_factory=list)
-    """The papers that each question was restricted to."""
+    filters: list[Filters | None] = field(default_factory=list)
     used: list[dict[str, object]] = field(default_factory=list)
     closed: list[str] = field(default_factory=list)
     went_on: threading.Event = field(default_factory=threading.Event)
@@ -300,9 +301,18 @@ class ScriptedAssistant:
         return load_settings(keep_conversations=False)
 
     @property
-    def store(self) -> range:
-        """A collection of which only the size matters."""
-        return range(self.papers)
+    def store(self) -> ScriptedStore:
+        """A collection of a given size, of which only four papers can be seen."""
+        return ScriptedStore(self.papers)
+
+    def search(
+        self, query: str, top_k: int = 8, where: Filters | None = None
+    ) -> tuple[Passage, ...]:
+        """Papers that share a word with the query."""
+        self.filters.append(where)
+        words = set(query.casefold().split())
+        found = [each for each in PAPERS if words & set(each.abstract.casefold().split())]
+        return tuple(passage(each, rank) for rank, each in enumerate(found[:top_k], start=1))
 
     def preload(self) -> None:
         """There is no model to load."""
@@ -319,17 +329,19 @@ class ScriptedAssistant:
         """Remember what was changed."""
         self.used.append(changes)
 
-    def ask(self, question: str, *, history: Sequence[str] = ()) -> Answer:
+    def ask(
+        self, question: str, *, history: Sequence[str] = (), where: Filters | None = None
+    ) -> Answer:
         """Play a story to its end."""
-        *_, last = self.stream(question, history=history)
+        *_, last = self.stream(question, history=history, where=where)
         assert isinstance(last, Done)
         return last.answer
 
     def stream(
-        self, question: str, *, history: Sequence[str] = (), papers: Sequence[str] = ()
+        self, question: str, *, history: Sequence[str] = (), where: Filters | None = None
     ) -> ScriptedStream:
         """Play a story."""
-        self.only.append(tuple(papers))
+        self.filters.append(where)
         self.asked.append((question, tuple(history)))
         story = next(story for key, story in self.stories.items() if key in question)
         return ScriptedStream(story, self.pause_seconds, lambda: self._note_closed(question))
@@ -337,6 +349,29 @@ class ScriptedAssistant:
     def _note_closed(self, question: str) -> None:
         self.closed.append(question)
         self.went_on.set()
+
+
+@dataclass(frozen=True)
+class ScriptedStore:
+    """As much of a store as a server needs."""
+
+    size: int
+
+    def __len__(self) -> int:
+        return self.size
+
+    def papers(self) -> Iterator[Paper]:
+        """Those that can be seen."""
+        return iter(PAPERS)
+
+    def paper(self, paper_id: str) -> Paper:
+        """One of them."""
+        for each in PAPERS:
+            if each.id == paper_id:
+                return each
+        raise PaperNotFoundError(
+            f"no paper {paper_id!r}", paper_id=paper_id, hint="assistant papers list"
+        )
 
 
 class ScriptedStream(Iterator[Event]):

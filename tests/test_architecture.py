@@ -19,16 +19,20 @@ HEAVY = (
     "Bio",
     "chromadb",
     "defusedxml",
+    "fastapi",
     "gradio",
     "huggingface_hub",
     "ir_measures",
     "langchain_text_splitters",
     "latex2mathml",
+    "limits",
     "llama_cpp",
     "matplotlib",
+    "mcp",
     "onnx",
     "onnxruntime",
     "openTSNE",
+    "prometheus_client",
     "pyarrow",
     "pybtex",
     "rispy",
@@ -36,6 +40,7 @@ HEAVY = (
     "sklearn",
     "tantivy",
     "tokenizers",
+    "uvicorn",
 )
 """Libraries that take long to import or bring much along."""
 
@@ -50,9 +55,13 @@ _USERS = {
         "assistant/tab_settings.py",
         "assistant/web.py",
     ],
+    "pybtex": ["vectorstore/bibliographies.py", "vectorstore/exports.py"],
 }
-"""Where a heavy library has several users: one module runs models and another asks what was built;
-each tab of the page is a module."""
+"""Where a heavy library has several users: one runs models, the other asks what was built; one
+reads BibTeX, the other writes it; each tab of the page is a module."""
+
+ADAPTERS = {"assistant/langchain.py": "langchain_core", "assistant/llamaindex.py": "llama_index"}
+"""Modules for users of other frameworks, which are extras; nobody else imports either."""
 
 _PRINTERS = {Path("assistant/cli.py"), Path("assistant/console.py")}
 
@@ -97,11 +106,19 @@ def test_a_heavy_library_is_imported_by_one_module(library: str) -> None:
     assert len(users) == 1 or users == _USERS.get(library), users
 
 
+@pytest.mark.parametrize(("adapter", "framework"), ADAPTERS.items())
+def test_an_adapter_is_for_its_users_alone(adapter: str, framework: str) -> None:
+    module = adapter.removesuffix(".py").replace("/", ".")
+    users = [_name(path) for path in MODULES if framework in _packages_imported(path)]
+    assert users == [adapter]
+    assert not [path for path in MODULES if module in _imports(path)]
+
+
 def test_importing_every_module_loads_no_heavy_library() -> None:
     names = [
         ".".join(path.relative_to(ROOT).with_suffix("").parts)
         for path in MODULES
-        if path.name != "__main__.py"
+        if path.name != "__main__.py" and _name(path) not in ADAPTERS
     ]
     code = (
         "import importlib, sys\n"

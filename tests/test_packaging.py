@@ -158,8 +158,11 @@ def test_what_is_built_here_is_locked_as_source_and_apart() -> None:
 
 def test_every_import_of_the_program_is_a_declared_dependency() -> None:
     """A package that comes along with another one today may be gone tomorrow."""
+    extras = PYPROJECT["project"]["optional-dependencies"].values()
     declared = {
-        canonicalize_name(Requirement(text).name) for text in PYPROJECT["project"]["dependencies"]
+        canonicalize_name(Requirement(text).name)
+        for texts in (PYPROJECT["project"]["dependencies"], *extras)
+        for text in texts
     }
     distributions = metadata.packages_distributions()
     undeclared = {

@@ -1,8 +1,12 @@
 """Papers in, ranked passages out. Knows nothing of language models."""
 
 from vectorstore.chunking import CHUNKING_VERSION, chunk_paper
+from vectorstore.collections import CollectionInfo, Collections
 from vectorstore.embedding import MiniLMEmbedder
 from vectorstore.errors import (
+    ArchiveError,
+    CollectionError,
+    CollectionNameError,
     DuplicatePaperError,
     EmbeddingError,
     IndexDamagedError,
@@ -20,7 +24,12 @@ from vectorstore.types import Chunk, Difference, Embedder, IngestReport, Paper, 
 
 __all__ = [
     "CHUNKING_VERSION",
+    "ArchiveError",
     "Chunk",
+    "CollectionError",
+    "CollectionInfo",
+    "CollectionNameError",
+    "Collections",
     "Difference",
     "DuplicatePaperError",
     "Embedder",

@@ -89,8 +89,10 @@ def _bibtex_fields(kind: str, key: str | None, parts: list[tuple[str, list[str]]
     fields["type"] = kind.lower()
     if key:
         fields["id"] = key
+    if "paper-id" in raw:  # that of this program, where it cannot be a key
+        fields["id"] = decode_latex(fields.pop("paper-id"))
     if "author" in raw:
-        fields["authors"] = _bibtex_authors(raw["author"])
+        fields["authors"] = authors_of_bibtex(raw["author"])
         del fields["author"]
     if "year" in raw:
         # Not always a number: {2020a}, {in press}.
@@ -98,7 +100,8 @@ def _bibtex_fields(kind: str, key: str | None, parts: list[tuple[str, list[str]]
     return fields
 
 
-def _bibtex_authors(text: str) -> list[str]:
+def authors_of_bibtex(text: str) -> list[str]:
+    """Return the names of a field ``author``, in reading order and without LaTeX."""
     from pybtex.bibtex.utils import split_name_list
     from pybtex.database import Person
     from pybtex.exceptions import PybtexError
@@ -120,10 +123,16 @@ def _bibtex_authors(text: str) -> list[str]:
 
 _LATEX = re.compile(r"[\\{}~]|--|``|''")
 _MATH = re.compile(r"((?<!\\)\$(?:[^$\\]|\\.)*\$)")
-_SIGN = re.compile(r"\\[{}$_#&%]|%")
+_SIGN = re.compile(
+    r"\\[{}$_#&%]|%|\{\\text(?:backslash|braceleft|braceright|asciitilde|asciicircum)\}"
+)
+_NAMED = {
+    r"{\textbackslash}": "\\", r"{\textbraceleft}": "{", r"{\textbraceright}": "}",
+    r"{\textasciitilde}": "~", r"{\textasciicircum}": "^",
+}  # fmt: skip
 # Characters that no text has stand for the signs while commands and braces are taken away.
 _PRIVATE = 0xE000
-_SIGNS = {_PRIVATE + ord(sign): sign for sign in "{}$_#&%"}
+_SIGNS = {_PRIVATE + ord(sign): sign for sign in "{}$_#&%\\~^"}
 _COMMAND = re.compile(r"\\[A-Za-z]+\*?\s*(?=\{)|\{\\(?:em|it|bf|sc|tt|rm)\s+")
 
 
@@ -146,7 +155,7 @@ def _decode_prose(text: str) -> str:
         # Most of a library; the codec takes a millisecond for an abstract.
         return text
     # An escaped sign stands for itself, and so does a percent sign, which would begin a comment.
-    kept = _SIGN.sub(lambda sign: chr(_PRIVATE + ord(sign.group()[-1])), text)
+    kept = _SIGN.sub(lambda sign: chr(_PRIVATE + ord(_NAMED.get(sign[0], sign[0][-1]))), text)
     plain: str = codecs.decode(kept, "ulatex")  # type: ignore[call-overload]
     plain = re.sub("[{}]", "", _COMMAND.sub("", plain)).translate(_SIGNS)
     # The codec drops what a formula is set off with.

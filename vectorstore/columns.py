@@ -23,7 +23,7 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = {
     "url": ("link", "paperurl", "paperpage", "articleurl"),
     "venue": (
         "journal", "containertitle", "publicationtitle", "journalref", "booktitle", "conference",
-        "conferencename", "publication",
+        "conferencename", "publication", "howpublished",
     ),
     "doi": (),
     "arxiv_id": ("arxivid", "arxiv", "eprint"),

@@ -1,9 +1,15 @@
 """Which papers are the same: the policy, and the memory of what was read.
 
-Two records of one ingest are of one paper if they have the same DOI, or the same arXiv id whatever
-the version, or the same title, first author and year. The one that is read first is kept, and the
-other is reported. So it is with versions too: records come as a stream, and a paper that is indexed
-already cannot be taken back for a later version; put the file with the newest versions first.
+Two records are of one paper if they have the same DOI, or the same arXiv id whatever the version,
+or the same title, first author and year.
+
+- Of two records of one ingest, the one that is read first is kept, and the other is reported. So it
+  is with versions too: records come as a stream, and a paper that has gone into the index cannot be
+  taken back for a later one; put the file with the newest versions first.
+- A record that is of a paper in the index, but has another id, is reported and not added. One
+  exception: if both say their arXiv version and the record has the higher one, it takes the place
+  of the paper in the index. A record with the id of a paper in the index is that paper, and
+  updates it.
 """
 
 from __future__ import annotations
@@ -13,6 +19,7 @@ import re
 import sqlite3
 import unicodedata
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from vectorstore.errors import place
@@ -43,9 +50,42 @@ def keys(paper: Paper) -> Iterator[Key]:
 
 def arxiv_id_of(paper: Paper) -> str | None:
     """Return the arXiv id of a paper, from whichever field has it."""
+    return next(_arxiv_ids(paper), None)
+
+
+def _arxiv_ids(paper: Paper) -> Iterator[str]:
     doi = paper.metadata.get("doi", "")
     named = (paper.metadata.get("arxiv_id", ""), paper.url or "", doi, paper.id)
-    return next((found for text in named if (found := find_arxiv_id(str(text)))), None)
+    return (found for text in named if (found := find_arxiv_id(str(text))))
+
+
+def is_newer(paper: Paper, other: Paper) -> bool:
+    """Tell whether a paper is a later version of the other; only arXiv says so."""
+    one, two = arxiv_id_of(paper), arxiv_id_of(other)
+    if one is None or two is None or without_version(one) != without_version(two):
+        return False
+    mine, theirs = _version(paper, one), _version(other, two)
+    return mine is not None and theirs is not None and mine > theirs
+
+
+def _version(paper: Paper, arxiv_id: str) -> int | None:
+    """Return the version that any of the fields has."""
+    bare = without_version(arxiv_id)
+    found = (each[len(bare) + 1 :] for each in _arxiv_ids(paper) if each.startswith(f"{bare}v"))
+    return next((int(version) for version in found if version.isdecimal()), None)
+
+
+@dataclass(frozen=True, slots=True)
+class IndexedDuplicate:
+    """A record that is of a paper in the index, which has another id."""
+
+    paper: Paper
+    """As it was read."""
+    indexed: Paper
+    words: str
+    """What both have in common."""
+    replaces: bool
+    """Whether it is a later version, and takes the other's place."""
 
 
 def _words(text: str) -> str:
@@ -91,7 +131,7 @@ class SeenKeys:
         if not self._paths or self._paths[-1] != path:
             self._paths.append(path)
         own = (len(self._paths) - 1, line, record)
-        digests = [_digest(key) for key in wanted]
+        digests = [key_digest(key) for key in wanted]
         rows = [self._database.execute(_FIND, [digest]).fetchone() for digest in digests]
         found = next((pair for pair in zip(wanted, rows, strict=True) if pair[1]), None)
         first = found[1] if found else own
@@ -103,6 +143,7 @@ _FIND = "SELECT path, line, record FROM seen WHERE key = ?"
 _ADD = "INSERT OR IGNORE INTO seen VALUES (?, ?, ?, ?)"
 
 
-def _digest(key: str) -> int:
+def key_digest(key: str) -> int:
+    """Return 8 bytes of a hash of a key; who finds an equal one compares the keys."""
     digest = hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest, signed=True)

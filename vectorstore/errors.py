@@ -7,6 +7,9 @@ StoreError
 ├─ IndexMismatchError  (path)            built with other settings or another version
 ├─ IndexDamagedError   (path)            half-written or foreign
 ├─ IndexLockedError    (path)            another process is writing
+├─ CollectionError     (name)            a collection that is not there, or must not be replaced
+│  └─ CollectionNameError                a name that some file system cannot hold
+├─ ArchiveError        (path)            an archive that cannot be read, or is not to be written
 ├─ PaperNotFoundError  (paper_id)
 └─ EmbeddingError      (model)           the embedding model is missing or unusable
 
@@ -78,6 +81,26 @@ class IndexDamagedError(IndexMissingError):
 
 class IndexLockedError(IndexMissingError):
     """Another process is writing this index."""
+
+
+class CollectionError(StoreError):
+    """A collection is not there, or there already."""
+
+    def __init__(self, message: str, *, name: str, hint: str) -> None:
+        super().__init__(message, hint=hint)
+        self.name = name
+
+
+class CollectionNameError(CollectionError):
+    """A name that not every file system can hold."""
+
+
+class ArchiveError(StoreError):
+    """An archive of a collection cannot be read, or must not be written there."""
+
+    def __init__(self, message: str, *, path: Path, hint: str) -> None:
+        super().__init__(f"{path}: {message}", hint=hint)
+        self.path, self.reason = path, message
 
 
 class PaperNotFoundError(StoreError):

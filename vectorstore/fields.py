@@ -5,6 +5,7 @@ Knows nothing of files; which column holds which field is the business of ``colu
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -19,6 +20,7 @@ from vectorstore.types import Paper
 MAX_ID_CHARS = 200
 ENCODING_HINT = "convert it: iconv -f latin1 -t utf-8 FILE > NEW_FILE"
 
+_LAST_YEAR = 9999
 # A year, alone or at the beginning of a date without separators.
 _YEAR_OF_DATE = re.compile(r"(?<!\d)(?:1[5-9]|20)\d\d(?=\D|\d{4}(?!\d)|$)")
 
@@ -70,6 +72,66 @@ def paper_of(fields: Mapping[str, Any], chosen: Mapping[str, str]) -> Paper:
     )
 
 
+PAPER_FIELDS = tuple(field.name for field in dataclasses.fields(Paper))
+"""Of a record that is a whole paper, as this program writes it."""
+
+
+def fields_of(paper: Paper) -> dict[str, Any]:
+    """Return all fields of a paper, for JSON; ``checked_paper`` makes the same paper of them."""
+    return dataclasses.asdict(paper)
+
+
+def checked_paper(fields: object) -> Paper:
+    """Make a paper of all its fields, without guessing or adding any.
+
+    Args:
+        fields: As ``fields_of`` returns them, from a file that anybody may have changed.
+
+    Raises:
+        FieldError: If they are not those of a paper as an ingest would take it.
+    """
+    if not isinstance(fields, Mapping) or fields.keys() != set(PAPER_FIELDS):
+        raise FieldError(f"a paper has the fields {', '.join(PAPER_FIELDS)}", "give all of them")
+    _check("record", fields)
+    identifier = _text(fields, "id")
+    if _identifier(identifier) != identifier or not identifier:
+        raise FieldError("the id is empty, or begins or ends with a blank", "write it without")
+    for name in ("title", "abstract"):
+        if not _text(fields, name).strip():
+            raise FieldError(f"the {name} is empty", f"fill in the {name}")
+    authors, year, metadata = (fields[name] for name in ("authors", "year", "metadata"))
+    if not isinstance(authors, list | tuple) or not all(isinstance(each, str) for each in authors):
+        raise FieldError("the authors are not a list of names", "write each as a string")
+    if year is not None and (type(year) is not int or not 0 <= year <= _LAST_YEAR):
+        raise FieldError(f"the year {year!r} is not a number", "write it in digits: 2024")
+    if not isinstance(metadata, Mapping):
+        raise FieldError("the metadata are not an object", 'write them as {"name": value}')
+    for name in ("url", "code_url", "video_url"):
+        if fields[name] is not None and not _is_web_address(_text(fields, name)):
+            raise FieldError(f"the {name} is no web address", "begin it with https://")
+    _text(fields, "venue")
+    return Paper(**{**fields, "authors": tuple(authors), "metadata": dict(metadata)})
+
+
+def edited_value(field: str, text: str) -> Any:
+    """Return what a field holds when somebody types a text for it.
+
+    Raises:
+        FieldError: If it cannot hold that.
+    """
+    if field == "title":
+        return " ".join(text.split())
+    if field == "authors":
+        return _authors(text, cited=False)
+    if field == "year":
+        return _year(text, dated=False)
+    if field == "doi":
+        return find_doi(text) or text.strip()
+    if field == "arxiv_id":
+        return find_arxiv_id(text) or text.strip()
+    return text if field == "abstract" else text.strip()
+
+
 def unwrapped(text: str) -> str:
     """Undo the line breaks of arXiv's abstracts; a line that is set in begins a paragraph."""
     paragraphs = re.split(r"\n[ \t]{2,}|\n\s*\n", text.strip())
@@ -88,7 +150,8 @@ def _split(
             continue
         is_renamed = field is not None and name.strip().lower() != field
         if field is None or (is_renamed and not _fits(field, value)):
-            metadata[name] = value
+            if value == value:  # an empty cell may be NaN, which JSON has not
+                metadata[name] = value
             continue
         known.setdefault(field, value)
         if is_renamed and field == "year" and not re.fullmatch(r"\d{4}", str(value).strip()):
@@ -114,7 +177,7 @@ def _check(name: str, value: object) -> None:
         for key, item in value.items():
             _check(name, key)
             _check(name, item)
-    elif isinstance(value, list):
+    elif isinstance(value, list | tuple):
         for item in value:
             _check(name, item)
     elif isinstance(value, str):
@@ -190,11 +253,15 @@ def _year(value: object, *, dated: bool) -> int | None:
 def _web_address(known: Mapping[str, Any], name: str, metadata: dict[str, Any]) -> str | None:
     """Keep anything but a web address as metadata: pages turn these fields into links."""
     value = _text(known, name).strip()
-    if re.fullmatch(r"https?://[^\s<>\"]+", value, re.IGNORECASE):
+    if _is_web_address(value):
         return value
     if value:
         metadata[name] = value
     return None
+
+
+def _is_web_address(text: str) -> bool:
+    return bool(re.fullmatch(r"https?://[^\s<>\"]+", text, re.IGNORECASE))
 
 
 def _address(known: Mapping[str, Any], identifier: str, metadata: dict[str, Any]) -> str | None:

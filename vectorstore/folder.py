@@ -16,7 +16,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from vectorstore.errors import IndexDamagedError, IndexLockedError, IndexMissingError
-from vectorstore.manifest import MANIFEST_NAME, rebuild_hint
+from vectorstore.manifest import MANIFEST_NAME, rebuild_hint, repair_hint
 
 # Long enough to outlast is_being_written, which holds the lock for an instant.
 _LOCK_SECONDS = 1.0
@@ -30,14 +30,29 @@ class IndexFolder:
     path: Path
 
     @property
+    def manifest(self) -> Path:
+        """What the index was built with."""
+        return self.path / MANIFEST_NAME
+
+    @property
     def records(self) -> Path:
         """SQLite file of the papers themselves."""
         return self.path / "papers.sqlite3"
 
     @property
-    def dense(self) -> Path:
-        """Folder of the vectors."""
+    def former_records(self) -> Path:
+        """Where the records are while the index is built anew from them."""
+        return self.path / "papers.former.sqlite3"
+
+    @property
+    def chroma(self) -> Path:
+        """Folder of the vectors as computed."""
         return self.path / "chroma"
+
+    @property
+    def codes(self) -> Path:
+        """Folder of what is searched of the vectors."""
+        return self.path / "codes"
 
     @property
     def lexical(self) -> Path:
@@ -57,14 +72,17 @@ class IndexFolder:
             raise IndexMissingError(reason, path=self.path, hint=ingest_hint(self.path))
         if MANIFEST_NAME not in names:
             raise self._incomplete() if names & self._parts() else self._foreign()
-        if not self.records.is_file():
+        if self.former_records.exists():
             raise self._incomplete()
+        if not self.records.is_file():
+            reason = f"the index in {self.path} has lost its records ({self.records.name})"
+            raise IndexDamagedError(reason, path=self.path, hint=rebuild_hint(self.path))
 
     def prepare(self, *, cleared: bool = False) -> bool:
         """Make the folder ready for an index.
 
         Args:
-            cleared: An index has just been removed from it; other files beside it may stay.
+            cleared: An index has just been removed from it, or set aside; other files may stay.
 
         Returns:
             True if it holds one already.
@@ -74,14 +92,21 @@ class IndexFolder:
         """
         if self.path.exists() and not self.path.is_dir():
             raise self._foreign()
+        if self.path.is_dir() and not can_write(self.path):
+            raise self._unwritable("permission denied")
         names = self._names()
+        if self.former_records.exists() and not cleared:
+            raise self._incomplete()
         if MANIFEST_NAME in names:
             return True
-        if names & self._parts():
+        if names & self._parts() - {self.former_records.name}:
             raise self._incomplete()
         if names and not cleared:
             raise self._foreign()
-        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise self._unwritable(error.strerror) from error
         return False
 
     def clear(self) -> None:
@@ -102,11 +127,7 @@ class IndexFolder:
             # The manifest goes first: what a kill leaves behind is then no index.
             (self.path / MANIFEST_NAME).unlink(missing_ok=True)
             for name in self._parts():
-                part = self.path / name
-                if part.is_dir() and not part.is_symlink():
-                    shutil.rmtree(part)
-                else:
-                    part.unlink(missing_ok=True)
+                _remove(self.path / name)
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -121,12 +142,25 @@ class IndexFolder:
             lock.acquire(timeout=_LOCK_SECONDS)
         except Timeout as error:
             raise self._locked(holder) from error
+        except OSError as error:
+            raise self._unwritable(error.strerror) from error
         try:
             holder.write_text(str(os.getpid()), encoding="ascii")
             yield
         finally:
             holder.unlink(missing_ok=True)
             lock.release()
+
+    def set_records_aside(self) -> None:
+        """Remove all parts but the records, which become the former records."""
+        for name in self._parts() - {self.records.name, self.former_records.name}:
+            _remove(self.path / name)
+        (self.path / MANIFEST_NAME).unlink(missing_ok=True)
+        self.records.replace(self.former_records)
+
+    def remove_lexical(self) -> None:
+        """Remove the inverted index, whatever is there in its place."""
+        _remove(self.lexical)
 
     def is_being_written(self) -> bool:
         """Tell whether a live process holds the writer lock."""
@@ -135,6 +169,8 @@ class IndexFolder:
             lock.acquire(timeout=0)
         except Timeout:
             return True
+        except OSError:  # a folder that cannot be written
+            return False
         lock.release()
         return False
 
@@ -146,10 +182,12 @@ class IndexFolder:
     def _parts(self) -> set[str]:
         database = self.records.name
         return {
-            self.dense.name,
-            f"{self.dense.name}.lock",
+            self.chroma.name,
+            self.codes.name,
+            f"{self.chroma.name}.lock",
             self.lexical.name,
             database,
+            self.former_records.name,
             f"{database}-wal",
             f"{database}-shm",
         }
@@ -161,7 +199,14 @@ class IndexFolder:
 
     def _incomplete(self) -> IndexDamagedError:
         reason = f"the index in {self.path} is incomplete"
-        return IndexDamagedError(reason, path=self.path, hint=rebuild_hint(self.path))
+        return IndexDamagedError(reason, path=self.path, hint=repair_hint(self.path))
+
+    def _unwritable(self, why: str | None) -> IndexDamagedError:
+        reason = (
+            f"the index in {self.path} cannot be written ({(why or 'no reason given').lower()})"
+        )
+        hint = "check the permissions of the folder, or name another one with --index"
+        return IndexDamagedError(reason, path=self.path, hint=hint)
 
     def _locked(self, holder: Path) -> IndexLockedError:
         try:
@@ -170,6 +215,18 @@ class IndexFolder:
             who = "another process"
         reason = f"{who} is writing the index in {self.path}"
         return IndexLockedError(reason, path=self.path, hint="wait until it is done, and try again")
+
+
+def can_write(folder: Path) -> bool:
+    """Tell whether this process may make files in a folder."""
+    return os.access(folder, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def ingest_hint(path: Path) -> str:

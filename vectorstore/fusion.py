@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
+
+Key = TypeVar("Key", int, str)
 
 POOL = 100
 """Best results taken from each ranking; the statistics of a score are those of its pool."""
@@ -13,8 +16,8 @@ MISSING = -2.0
 
 
 def fuse(
-    rankings: Sequence[Sequence[tuple[str, float]]], *, pool: int = POOL
-) -> list[tuple[str, float]]:
+    rankings: Sequence[Sequence[tuple[Key, float]]], *, pool: int = POOL
+) -> list[tuple[Key, float]]:
     """Merge rankings by the mean of their standard scores.
 
     BM25 scores and cosines have no common unit; their standard scores within one ranking do.
@@ -43,7 +46,7 @@ def fuse(
     return sorted(fused.items(), key=lambda item: (-item[1], item[0]))
 
 
-def _standard_scores(ranking: Sequence[tuple[str, float]]) -> Mapping[str, float]:
+def _standard_scores(ranking: Sequence[tuple[Key, float]]) -> Mapping[Key, float]:
     """Return z = (score - mean) / standard deviation; 0 where all scores are equal."""
     values = [score for _, score in ranking]
     mean = math.fsum(values) / len(values)

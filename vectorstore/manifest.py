@@ -14,7 +14,7 @@ from pathlib import Path
 
 from vectorstore.errors import IndexDamagedError, IndexMismatchError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Of the folder as a whole; raise when an older program could not read it, or this one theirs."""
 
 MANIFEST_NAME = "manifest.json"
@@ -64,7 +64,7 @@ class Manifest:
                 f"the index in {folder} was built by {age} version of the program "
                 f"(format {version}, this program reads {FORMAT_VERSION})"
             )
-            raise IndexMismatchError(reason, path=folder, hint=rebuild_hint(folder))
+            raise IndexMismatchError(reason, path=folder, hint=repair_hint(folder))
         names = {field.name: field.type for field in dataclasses.fields(cls)}
         if not isinstance(fields, dict) or set(fields) != set(names):
             raise _damaged(folder)
@@ -85,7 +85,7 @@ class Manifest:
         ]
         if different:
             reason = f"the index in {folder} was built with {'; '.join(different)}"
-            raise IndexMismatchError(reason, path=folder, hint=rebuild_hint(folder))
+            raise IndexMismatchError(reason, path=folder, hint=repair_hint(folder))
 
 
 _DECISIVE = {
@@ -96,6 +96,11 @@ _DECISIVE = {
 }
 
 
+def repair_hint(folder: Path) -> str:
+    """Return the command that mends the index of a folder."""
+    return f"assistant repair --index {shlex.quote(str(folder))}"
+
+
 def rebuild_hint(folder: Path) -> str:
     """Return the command that builds the index of a folder anew."""
     return f"assistant ingest --rebuild PAPERS --index {shlex.quote(str(folder))}"
@@ -103,4 +108,4 @@ def rebuild_hint(folder: Path) -> str:
 
 def _damaged(folder: Path) -> IndexDamagedError:
     reason = f"{folder / MANIFEST_NAME} is not the manifest of an index"
-    return IndexDamagedError(reason, path=folder, hint=rebuild_hint(folder))
+    return IndexDamagedError(reason, path=folder, hint=repair_hint(folder))

@@ -27,7 +27,13 @@ from vectorstore.detection import (
 )
 from vectorstore.duplicates import SeenKeys, keys
 from vectorstore.errors import DuplicatePaperError, PaperFormatError
-from vectorstore.fields import ENCODING_HINT, FieldError, paper_of
+from vectorstore.fields import (
+    ENCODING_HINT,
+    PAPER_FIELDS,
+    FieldError,
+    checked_paper,
+    paper_of,
+)
 from vectorstore.formats import Header, Parsed, RawRecord
 from vectorstore.slugs import slug
 from vectorstore.types import Paper
@@ -38,6 +44,8 @@ _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _HELP = "see the formats: assistant ingest --help"
 _SAME_ID_HINT = 'remove one of them, or give each an "id" of its own'
 _DUPLICATE_HINT = "nothing to do; to keep this one instead, read its file first"
+
+_CUSTOM = {"arxiv_id", "code_url", "video_url"}
 
 Notice = Callable[[str], None]
 
@@ -232,6 +240,8 @@ class _Reader:
         place = _Place(self._name, record.line)
         if isinstance(form, BinaryFormat):
             place = _Place(self._name, None, record.line)
+        if not self._mapping and record.fields.keys() == set(PAPER_FIELDS):
+            return self._whole_paper(record.fields, place)
         fields = _flat(record.fields)
         chosen = self._choose(tuple(fields), tell=form.has_columns)
         try:
@@ -239,6 +249,14 @@ class _Reader:
         except FieldError as error:
             return place.error(error.reason, error.hint)
         return _Found(paper, place, form.has_columns and paper.id != slug(paper.title))
+
+    @staticmethod
+    def _whole_paper(fields: Mapping[str, Any], place: _Place) -> _Found | PaperFormatError:
+        """A paper that this program has exported: nothing of it is guessed or added."""
+        try:
+            return _Found(checked_paper(fields), place, has_own_id=True)
+        except FieldError as error:
+            return place.error(error.reason, error.hint)
 
     def _choose(self, names: tuple[str, ...], *, tell: bool = True) -> dict[str, str]:
         if names != self._names:
@@ -253,9 +271,16 @@ class _Reader:
 
 
 def _flat(fields: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Hugging Face's daily papers have the paper in a field of its own."""
-    inner = fields.get("paper")
-    return {**inner, **fields, "paper": None} if isinstance(inner, Mapping) else fields
+    """Take out what some have in a field of its own.
+
+    Hugging Face's daily papers have the paper there; CSL-JSON has what it knows no field for.
+    """
+    inner, custom = fields.get("paper"), fields.get("custom")
+    if isinstance(inner, Mapping):
+        return {**inner, **fields, "paper": None}
+    if isinstance(custom, Mapping) and custom.keys() <= _CUSTOM:
+        return {**custom, **fields, "custom": None}
+    return fields
 
 
 def _take_head(lines: Iterator[str]) -> tuple[list[str], str | None]:

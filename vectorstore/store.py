@@ -1,8 +1,6 @@
-"""``Store``: ingest papers, search them. The only module that knows all parts of an index.
+"""``Store``: ingest papers, search them. The face of the package.
 
-Each part is told what to hold; the records say what it should hold. Papers go through three steps,
-and a kill between any two is mended by the next ingest: marked as half-written, written to both
-indexes, recorded.
+How papers are written is in ``writing``, whether the parts agree in ``health``.
 """
 
 from __future__ import annotations
@@ -10,12 +8,10 @@ from __future__ import annotations
 import difflib
 import logging
 import re
-import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
 from pathlib import Path
@@ -25,37 +21,38 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from vectorstore.chunking import CHUNKING_VERSION, chunk_spans, chunks_from_spans
-from vectorstore.dense import DISTANCE, ChunkHit, DenseIndex
-from vectorstore.errors import IndexDamagedError, IndexMissingError, PaperNotFoundError
+from vectorstore import health
+from vectorstore.arrivals import Arrivals, OnDuplicate
+from vectorstore.chroma import DISTANCE, part_of
+from vectorstore.chunking import CHUNKING_VERSION, chunks_from_spans
+from vectorstore.codes import Row
+from vectorstore.edits import edited
+from vectorstore.errors import (
+    IndexDamagedError,
+    IndexMismatchError,
+    IndexMissingError,
+    PaperNotFoundError,
+)
+from vectorstore.filters import Filters
 from vectorstore.folder import IndexFolder, ingest_hint
 from vectorstore.fusion import POOL, fuse
-from vectorstore.lexical import LexicalIndex
-from vectorstore.manifest import FORMAT_VERSION, Manifest, rebuild_hint
+from vectorstore.manifest import FORMAT_VERSION, Manifest, repair_hint
 from vectorstore.normalize import normalize
-from vectorstore.records import Record, Records
+from vectorstore.parts import Parts
+from vectorstore.records import Record, Records, Spans, close_journal, former_papers
 from vectorstore.types import Chunk, Difference, Embedder, IngestReport, Paper, Passage
+from vectorstore.writing import (
+    PAPERS_PER_BATCH,
+    KnownVectors,
+    Writer,
+    chunk_id,
+)
 
 logger = logging.getLogger(__name__)
 
-_PAPERS_PER_BATCH = 256
-_PAPERS_PER_EMBEDDING = 16
-# What a kill may cost: papers are written at the latest when this much work has gathered.
-_WRITE_SECONDS = 1.5
-# While another process writes, the vectors are loaded anew at most this often.
-_RELOAD_SECONDS = 5.0
 # An abstract has about five chunks; so many hits make a pool of papers.
 _CHUNK_HITS = 3 * POOL
 _MAX_QUERY_CHARS = 20_000
-
-
-@dataclass(frozen=True, slots=True)
-class _Prepared:
-    """A paper ready to be written; ``vectors`` has shape (len(chunks), dimension), float32."""
-
-    record: Record
-    chunks: tuple[Chunk, ...]
-    vectors: NDArray[np.float32]
 
 
 class Store:
@@ -67,15 +64,8 @@ class Store:
 
     def __init__(self, folder: IndexFolder, embedder: Embedder, records: Records) -> None:
         """Wrap an open index; use ``Store.open`` or ``Store.create``."""
-        self._folder = folder
         self._embedder = embedder
-        self._records = records
-        self._lexical: LexicalIndex | None = None
-        self._dense: DenseIndex | None = None
-        self._dense_is_stale = False
-        self._dense_opened = 0.0
-        # Guards the two fields above and Chroma, which is not to be closed under a search.
-        self._lock = threading.RLock()
+        self._parts = Parts(folder, records, embedder.dimension)
 
     # --- opening -----------------------------------------------------------------------------
 
@@ -117,10 +107,14 @@ class Store:
             IndexLockedError: If another process is writing the index.
         """
         folder = IndexFolder(Path(path))
-        wanted = _manifest(embedder)
         if rebuild:
             folder.clear()
-        if folder.prepare(cleared=rebuild):
+        return cls._create(folder, embedder, cleared=rebuild)
+
+    @classmethod
+    def _create(cls, folder: IndexFolder, embedder: Embedder, *, cleared: bool) -> Store:
+        wanted = _manifest(embedder)
+        if folder.prepare(cleared=cleared):
             Manifest.read(folder.path).check(wanted, folder.path)
             return cls(folder, embedder, Records(folder.records, create=True))
         with folder.writing():
@@ -129,11 +123,7 @@ class Store:
 
     def close(self) -> None:
         """Let go of all files."""
-        with self._lock:
-            if self._dense is not None:
-                self._dense.close()
-            self._dense = self._lexical = None
-            self._records.close()
+        self._parts.close()
 
     def __enter__(self) -> Self:
         """Return the store, to be closed at the end of the block."""
@@ -153,15 +143,59 @@ class Store:
     @property
     def path(self) -> Path:
         """Folder of the index."""
-        return self._folder.path
+        return self._parts.folder.path
 
     def __len__(self) -> int:
         """Return the number of papers."""
-        return len(self._records)
+        return len(self._parts.records)
 
-    def papers(self) -> Iterator[Paper]:
-        """Yield all papers in order of their first ingest."""
-        return (record.paper for record in self._records.all())
+    def papers(self, where: Filters | None = None) -> Iterator[Paper]:
+        """Yield all papers, or those that meet filters, in order of their first ingest."""
+        if not where:
+            return (record.paper for record in self._parts.records.all())
+        return self._meeting(where)
+
+    def count(self, where: Filters | None = None) -> int:
+        """Return the number of papers, or of those that meet filters."""
+        return len(self._positions(where)) if where else len(self)
+
+    def listed(
+        self,
+        order: str = "added",
+        *,
+        reverse: bool = False,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> Iterator[Paper]:
+        """Yield some papers in an order; no others are loaded.
+
+        Args:
+            order: "added", "title" or "year"; papers without a year come last.
+            reverse: The other way round.
+            limit: Most papers to yield; None for all.
+            offset: So many are passed over.
+        """
+        records = self._parts.records
+        positions = records.page(
+            order, reverse=reverse, limit=-1 if limit is None else limit, offset=offset
+        )
+        for start in range(0, len(positions), PAPERS_PER_BATCH):
+            part = positions[start : start + PAPERS_PER_BATCH]
+            found = records.at(part)
+            yield from (found[each].paper for each in part if each in found)
+
+    def _positions(self, where: Filters) -> list[int]:
+        self._parts.refresh()
+        if not len(self):
+            return []
+        found: list[int] = np.flatnonzero(self._parts.lexical.meeting(where)).tolist()
+        return found
+
+    def _meeting(self, where: Filters) -> Iterator[Paper]:
+        positions = self._positions(where)
+        for start in range(0, len(positions), PAPERS_PER_BATCH):
+            found = self._parts.records.at(positions[start : start + PAPERS_PER_BATCH])
+            yield from (found[position].paper for position in sorted(found))
 
     def paper(self, paper_id: str) -> Paper:
         """Return the paper with an id.
@@ -169,32 +203,34 @@ class Store:
         Raises:
             PaperNotFoundError: If there is none; the hint names the closest ids.
         """
-        found = self._records.get([paper_id])
+        found = self._parts.records.get([paper_id])
         if not found:
             raise self._not_found(paper_id)
         return found[paper_id].paper
 
     def known(self, ids: Iterable[str]) -> set[str]:
         """Return those of the ids that the index has a paper for."""
-        return set(self._records.fingerprints(list(ids)))
+        return set(self._parts.records.entries(list(ids)))
 
     def _not_found(self, paper_id: str) -> PaperNotFoundError:
-        ids = self._records.ids()
-        wanted = paper_id.lower()
-        close = [key for key in ids if wanted and wanted in key.lower()][:3]
-        close = close or difflib.get_close_matches(paper_id, ids, n=3, cutoff=0.5)
+        ids = self._parts.records.ids
+        close = list(islice(ids(containing=paper_id), 3)) if paper_id else []
+        close = close or difflib.get_close_matches(paper_id, list(ids()), n=3, cutoff=0.5)
         listing = "assistant papers list"
         hint = f"did you mean {' or '.join(close)}? all ids: {listing}" if close else listing
         return PaperNotFoundError(f'no paper has the id "{paper_id}"', paper_id=paper_id, hint=hint)
 
     # --- searching ---------------------------------------------------------------------------
 
-    def search(self, query: str, top_k: int = 8) -> tuple[Passage, ...]:
+    def search(
+        self, query: str, top_k: int = 8, where: Filters | None = None
+    ) -> tuple[Passage, ...]:
         """Find the papers that are closest to a question, by words and by meaning.
 
         Args:
             query: Any text that is not blank.
             top_k: Most passages to return.
+            where: What the papers must meet.
 
         Returns:
             Passages, best first, one per paper; empty if the index is.
@@ -209,68 +245,69 @@ class Store:
         if top_k < 1:
             raise ValueError(f"top_k must be at least 1, not {top_k}")
         started = time.perf_counter()
-        self._refresh()
+        self._parts.refresh()
         text = normalize(query[:_MAX_QUERY_CHARS])
-        if not text or not len(self._records):
+        if not text or not len(self):
             return ()
-        by_words = self._open_lexical().search(text, POOL)
-        by_meaning = self._nearest(self._embedder.embed([text])[0])
-        ranking = [(hit.paper_id, hit.similarity) for hit in by_meaning.values()]
+        by_words = self._parts.lexical.search(text, POOL, where)
+        by_meaning = self._nearest(self._embedder.embed([text])[0], where)
+        ranking = [(position, row.similarity) for position, row in by_meaning.items()]
         fused = fuse([by_words, ranking])
         passages = self._passages(text, fused, by_words, by_meaning, top_k)
         seconds = time.perf_counter() - started
         logger.info("retrieved %d of %d candidates in %.3f s", len(passages), len(fused), seconds)
         return passages
 
-    def _nearest(self, vector: NDArray[np.float32]) -> dict[str, ChunkHit]:
-        """Return the best chunk of each paper near a vector, best paper first."""
-        with self._lock:
-            hits = self._open_dense().search(vector, _CHUNK_HITS)
-        best: dict[str, ChunkHit] = {}
-        for hit in hits:
-            best.setdefault(hit.paper_id, hit)
+    def _nearest(self, vector: NDArray[np.float32], where: Filters | None) -> dict[int, Row]:
+        """Return the best row of each paper near a vector by position, best paper first."""
+        allowed = self._parts.lexical.meeting(where) if where else None
+        rows = self._parts.codes.search(vector, _CHUNK_HITS, self._parts.records.rows, allowed)
+        best: dict[int, Row] = {}
+        own = self._parts.records.rows_at(list({row.owner for row in rows}))
+        for row in rows:
+            # Rows of former versions stay in the files.
+            if row.number in own.get(row.owner, ()):
+                best.setdefault(row.owner, row)
         return best
 
     def _passages(
         self,
         query: str,
-        fused: Sequence[tuple[str, float]],
-        by_words: Sequence[tuple[str, float]],
-        by_meaning: dict[str, ChunkHit],
+        fused: Sequence[tuple[int, float]],
+        by_words: Sequence[tuple[int, float]],
+        by_meaning: dict[int, Row],
         top_k: int,
     ) -> tuple[Passage, ...]:
         # A paper without a record is being written or removed by another process just now.
-        records = self._records.get([key for key, _ in fused[: 2 * top_k + 16]])
-        known = ((key, score) for key, score in fused if key in records)
-        lexical = {key: (rank, bm25) for rank, (key, bm25) in enumerate(by_words, start=1)}
-        dense_ranks = {key: rank for rank, key in enumerate(by_meaning, start=1)}
+        records = self._parts.records.at([position for position, _ in fused[: 2 * top_k + 16]])
+        known = ((position, score) for position, score in fused if position in records)
+        lexical = {each: (rank, bm25) for rank, (each, bm25) in enumerate(by_words, start=1)}
+        dense_ranks = {position: rank for rank, position in enumerate(by_meaning, start=1)}
         passages = []
-        for rank, (key, score) in enumerate(islice(known, top_k), start=1):
-            hit = by_meaning.get(key)
-            chunks = chunks_from_spans(records[key].paper, records[key].spans)
-            if hit is not None and hit.position < len(chunks):
-                chunk = chunks[hit.position]
-            else:
-                chunk = self._chunk_by_words(query, chunks)
-            similarity = None if hit is None else hit.similarity
-            lexical_rank, bm25 = lexical.get(key, (None, None))
+        for rank, (position, score) in enumerate(islice(known, top_k), start=1):
+            record, row = records[position], by_meaning.get(position)
+            similarity = None if row is None else row.similarity
+            lexical_rank, bm25 = lexical.get(position, (None, None))
             passages.append(
                 Passage(
-                    records[key].paper, chunk, rank, score, similarity, bm25,
-                    dense_ranks.get(key), lexical_rank,
+                    record.paper, self._chunk(query, record, row), rank, score, similarity, bm25,
+                    dense_ranks.get(position), lexical_rank,
                 )
             )  # fmt: skip
         return tuple(passages)
 
-    def _chunk_by_words(self, query: str, chunks: Sequence[Chunk]) -> Chunk:
-        """Return the chunk that holds most of the query's words; the first of equals."""
-        terms = self._open_lexical().terms
+    def _chunk(self, query: str, record: Record, row: Row | None) -> Chunk:
+        """Return the chunk that was found, or the one that holds most of the query's words."""
+        chunks = chunks_from_spans(record.paper, record.spans)
+        if row is not None and 0 <= row.number - record.first_row < len(chunks):
+            return chunks[row.number - record.first_row]
+        terms = self._parts.lexical.terms
         wanted = set(terms(query))
         return max(chunks, key=lambda chunk: len(wanted.intersection(terms(chunk.text))))
 
     def words_shared(self, query: str, paper: Paper) -> tuple[str, ...]:
         """Return the words of a query, as they stand there, that a paper holds in some form."""
-        terms = self._open_lexical().terms
+        terms = self._parts.lexical.terms
         held = set(terms(f"{paper.title}\n{paper.abstract}"))
         words = dict.fromkeys(re.findall(r"[^\W_]+", query[:_MAX_QUERY_CHARS]))
         return tuple(word for word in words if held.intersection(terms(word)))
@@ -284,48 +321,79 @@ class Store:
         Returns:
             The number of papers by word as given; 0 for words that no paper holds.
         """
-        self._refresh()
-        if not len(self._records):
+        self._parts.refresh()
+        if not len(self._parts.records):
             return dict.fromkeys(words, 0)
-        return self._open_lexical().document_frequency(words)
+        return self._parts.lexical.document_frequency(words)
 
-    def holding(self, words: Iterable[str], limit: int = 100) -> tuple[tuple[Paper, ...], int]:
+    def holding(
+        self, words: Iterable[str], limit: int = 100, where: Filters | None = None
+    ) -> tuple[tuple[Paper, ...], int]:
         """Find the papers whose title or abstract holds every one of the words, in any form.
 
         Args:
             words: As for ``document_frequency``.
             limit: Most papers to return, at least 1.
+            where: What the papers must meet.
 
         Returns:
             The papers, those that are most about the words first, and how many there are in all.
         """
-        self._refresh()
-        if not len(self._records):
+        self._parts.refresh()
+        if not len(self._parts.records):
             return (), 0
-        ids, count = self._open_lexical().holding(words, limit)
-        records = self._records.get(ids)
-        return tuple(records[each].paper for each in ids if each in records), count
+        positions, count = self._parts.lexical.holding(words, limit, where)
+        records = self._parts.records.at(positions)
+        return tuple(records[each].paper for each in positions if each in records), count
 
-    def sample(self, most: int) -> tuple[tuple[Paper, ...], NDArray[np.float32]]:
+    def sample(
+        self, most: int, where: Filters | None = None
+    ) -> tuple[tuple[Paper, ...], NDArray[np.float32]]:
         """Return papers spread evenly over the collection, with the vector of their first chunk.
 
         Args:
             most: Most papers to return, at least 1.
+            where: What the papers must meet.
 
         Returns:
             The papers in order of their first ingest, and an array of shape (papers, dimension).
         """
-        self._refresh()
-        ids = self._records.ids()
-        ids = ids[:: -(-len(ids) // most)] if ids else []
-        records = self._records.get(ids)
-        chunk_ids = {each: _chunk_id(each, 0) for each in ids if each in records}
-        with self._lock:
-            vectors = self._open_dense().vectors(list(chunk_ids.values())) if chunk_ids else {}
-        there = [each for each, chunk_id in chunk_ids.items() if chunk_id in vectors]
-        rows = [vectors[chunk_ids[each]] for each in there]
-        matrix = np.vstack(rows) if rows else np.empty((0, self._embedder.dimension), np.float32)
-        return tuple(records[each].paper for each in there), matrix
+        self._parts.refresh()
+        allowed = self._positions(where) if where else range(self._parts.records.positions)
+        step = max(1, -(-len(allowed) // most))
+        records = list(self._parts.records.at(allowed[::step]).values())
+        first = np.array([record.first_row for record in records], np.int64)
+        if not records:
+            return (), np.empty((0, self._embedder.dimension), np.float32)
+        vectors = self._parts.codes.vectors(first, self._parts.records.rows)
+        return tuple(record.paper for record in records), vectors
+
+    def exported(self) -> Iterator[tuple[Paper, Spans, NDArray[np.float32]]]:
+        """Yield all there is: papers, the spans of their chunks, and the vectors as computed.
+
+        Nobody can write meanwhile, so that all of it is of one moment.
+
+        Yields:
+            A paper, (start, end) of each chunk in its abstract, and shape (chunks, dimension).
+
+        Raises:
+            IndexLockedError: If another process is writing the index.
+            IndexDamagedError: If an ingest was interrupted, or vectors are missing.
+        """
+        with self._parts.writing():
+            records = self._parts.records
+            if records.is_ingesting() or records.pending():
+                reason = f"the last ingest into {self.path} was interrupted; run it again"
+                raise IndexDamagedError(reason, path=self.path, hint=ingest_hint(self.path))
+            for start in range(0, records.rows, PAPERS_PER_BATCH):
+                for record in records.between(start, start + PAPERS_PER_BATCH):
+                    ids = [chunk_id(record.paper.id, n) for n in range(len(record.spans))]
+                    found = self._parts.chroma.get(part_of(record.first_row), ids)
+                    if len(found.ids) != len(ids):
+                        reason = f"vectors of {record.paper.id} are missing"
+                        hint = repair_hint(self.path)
+                        raise IndexDamagedError(reason, path=self.path, hint=hint)
+                    yield record.paper, record.spans, found.vectors
 
     # --- ingest ------------------------------------------------------------------------------
 
@@ -334,7 +402,10 @@ class Store:
         papers: Iterable[Paper],
         *,
         prune: bool | Callable[[], bool] = False,
+        vectors: KnownVectors | None = None,
         progress: Callable[[int], None] | None = None,
+        keep_edits: bool = True,
+        on_duplicate: OnDuplicate | None = None,
     ) -> IngestReport:
         """Add papers and update those that changed; the same papers again cost nothing.
 
@@ -344,7 +415,13 @@ class Store:
             papers: Read as a stream; of papers with the same id the first one counts.
             prune: Remove the papers that the stream lacks, unless it is empty; a function is asked
                 when the stream has ended.
+            vectors: Gives the vectors of a paper's chunks where they are known already, shape
+                (chunks, dimension), or None; the others are computed.
             progress: Told after each step how many papers of the stream are done.
+            keep_edits: Leave the fields that were edited by hand as they are (see ``edits``).
+            on_duplicate: Told of each paper that is in the index under another id (``duplicates``
+                says when that is so); it is then not added, or takes the other's place. Without
+                it, nobody looks.
 
         Returns:
             How many papers were added, updated, unchanged and removed.
@@ -355,26 +432,42 @@ class Store:
             IndexDamagedError: If a part of the index cannot be written.
         """
         started = time.perf_counter()
-        with self._folder.writing():
-            self._refresh(at_once=True)
-            counts, seen = self._ingest_all(papers, progress)
-            removed = self._complete(seen, prune=prune() if callable(prune) else prune)
+        with self._parts.writing():
+            writer = self._writer()
+            self._parts.records.complete_keys()
+            arrivals = Arrivals(
+                self._parts.records, keep_edits=keep_edits, on_duplicate=on_duplicate
+            )
+            chunks = writer.ingest(papers, arrivals, known=vectors, progress=progress)
+            writer.complete()
+            counts, wanted = arrivals.counts, prune() if callable(prune) else prune
+            if wanted and not counts.total():
+                logger.warning("nothing was read, so nothing is pruned")
+            removed = writer.prune() if wanted and counts.total() else 0
             self._end()
         seconds = time.perf_counter() - started
         report = IngestReport(
-            counts["added"], counts["updated"], counts["unchanged"], removed, counts["chunks"],
-            seconds,
+            counts["added"], counts["updated"], counts["unchanged"], removed, chunks, seconds,
+            counts["edited"],
         )  # fmt: skip
         logger.info("ingested: %s", report)
         return report
 
     @staticmethod
-    def difference(path: str | Path, papers: Iterable[Paper]) -> Difference:
+    def difference(
+        path: str | Path,
+        papers: Iterable[Paper],
+        *,
+        keep_edits: bool = True,
+        on_duplicate: OnDuplicate | None = None,
+    ) -> Difference:
         """Tell what an ingest would do, without a model and without writing anything.
 
         Args:
             path: Folder of the index; there may be none.
             papers: As for ``ingest``.
+            keep_edits: As for ``ingest``.
+            on_duplicate: As for ``ingest``.
 
         Returns:
             How many papers would be added, updated, left as they are, and removed with pruning.
@@ -390,14 +483,37 @@ class Store:
         except IndexMissingError:
             return Difference(len({paper.id for paper in papers}), 0, 0, 0)
         Manifest.read(folder.path)
-        counts: Counter[str] = Counter()
-        seen: set[str] = set()
         with closing(Records(folder.records)) as records:
+            arrivals = Arrivals(records, keep_edits=keep_edits, on_duplicate=on_duplicate)
             stream = iter(papers)
-            while batch := list(islice(stream, _PAPERS_PER_BATCH)):
-                _changed(batch, records, seen, counts)
-            removed = len(records) - counts["updated"] - counts["unchanged"]
-        return Difference(counts["added"], counts["updated"], counts["unchanged"], removed)
+            while batch := list(islice(stream, PAPERS_PER_BATCH)):
+                arrivals.changed(batch)
+            removed, counts = arrivals.removable(), arrivals.counts
+        return Difference(
+            counts["added"], counts["updated"], counts["unchanged"], removed, counts["edited"]
+        )
+
+    def edit(
+        self, paper_id: str, changes: Mapping[str, str], removals: Collection[str] = ()
+    ) -> Paper:
+        """Change fields of a paper; see ``edits`` for what becomes of that at the next ingest.
+
+        Args:
+            paper_id: Of the paper.
+            changes: New values by field, as typed.
+            removals: Fields to remove.
+
+        Returns:
+            The paper as it is now.
+
+        Raises:
+            PaperNotFoundError: If there is no such paper.
+            FieldError: If a paper cannot be so; nothing is changed then.
+            IndexLockedError: If another process is writing the index.
+        """
+        paper = edited(self.paper(paper_id), changes, removals)
+        self.ingest([paper], keep_edits=False)
+        return paper
 
     def remove(self, ids: Iterable[str]) -> int:
         """Remove papers.
@@ -410,212 +526,109 @@ class Store:
             IndexLockedError: If another process is writing the index.
         """
         wanted = list(dict.fromkeys(ids))
-        with self._folder.writing():
-            self._refresh(at_once=True)
-            known = self._records.fingerprints(wanted)
+        with self._parts.writing():
+            known = self._parts.records.entries(wanted)
             for key in wanted:
                 if key not in known:
                     raise self._not_found(key)
-            interrupted = self._records.is_ingesting()
-            self._remove({key: known[key][1] for key in wanted})
+            interrupted = self._parts.records.is_ingesting()
+            self._writer().remove(wanted)
             # A mark that was there before stands for papers still to come.
             if not interrupted:
                 self._end()
         return len(wanted)
 
-    def _ingest_all(
-        self, papers: Iterable[Paper], progress: Callable[[int], None] | None
-    ) -> tuple[Counter[str], set[str]]:
-        counts: Counter[str] = Counter()
-        seen: set[str] = set()
-        done = 0
-        stream = iter(papers)
-        while batch := list(islice(stream, _PAPERS_PER_BATCH)):
-            changed = _changed(batch, self._records, seen, counts)
-            done += len(batch) - len(changed)
-            for written, chunks in self._index(changed):
-                counts["chunks"] += chunks
-                done += written
-                if progress is not None:
-                    progress(done)
-            if progress is not None and not changed:
-                progress(done)
-        return counts, seen
-
-    def _index(self, papers: Sequence[Paper]) -> Iterator[tuple[int, int]]:
-        """Embed and write papers; yield (papers, chunks) after each write."""
-        gathered: list[_Prepared] = []
-        since = time.monotonic()
-        for start in range(0, len(papers), _PAPERS_PER_EMBEDDING):
-            gathered += self._prepare(papers[start : start + _PAPERS_PER_EMBEDDING])
-            if time.monotonic() - since >= _WRITE_SECONDS:
-                self._write(gathered)
-                yield len(gathered), sum(len(item.chunks) for item in gathered)
-                gathered, since = [], time.monotonic()
-        if gathered:
-            self._write(gathered)
-            yield len(gathered), sum(len(item.chunks) for item in gathered)
-
-    def _prepare(self, papers: Sequence[Paper]) -> list[_Prepared]:
-        records = [Record(paper, chunk_spans(paper.abstract)) for paper in papers]
-        chunks = [chunks_from_spans(record.paper, record.spans) for record in records]
-        texts = [
-            embedded_text(record.paper, chunk)
-            for record, own in zip(records, chunks, strict=True)
-            for chunk in own
-        ]
-        vectors = self._embedder.embed(texts)
-        ends = np.cumsum([len(own) for own in chunks])[:-1]
-        parts = np.split(vectors, ends)
-        return [_Prepared(*item) for item in zip(records, chunks, parts, strict=True)]
-
-    def _write(self, items: Sequence[_Prepared]) -> None:
-        ids = [item.record.paper.id for item in items]
-        before = self._most_chunks(ids)
-        now = {item.record.paper.id: len(item.chunks) for item in items}
-        most = {key: max(before.get(key, 0), now[key]) for key in ids}
-        self._records.begin(most)
-        with self._lock:
-            dense = self._open_dense()
-            dense.delete([_chunk_id(key, n) for key in ids for n in range(now[key], most[key])])
-            dense.upsert(
-                [chunk for item in items for chunk in item.chunks],
-                [item.record.paper.title for item in items for _ in item.chunks],
-                np.concatenate([item.vectors for item in items]),
-            )
-        self._open_lexical().replace([item.record.paper for item in items])
-        self._records.finish([item.record for item in items])
-
-    def _most_chunks(self, ids: Sequence[str]) -> dict[str, int]:
-        """Return the most chunks that the dense index may hold of each paper."""
-        most = {key: chunks for key, (_, chunks) in self._records.fingerprints(ids).items()}
-        pending = self._records.pending()
-        for key in pending.keys() & set(ids):
-            most[key] = max(most.get(key, 0), pending[key])
-        return most
-
-    def _remove(self, chunks_by_id: dict[str, int]) -> None:
-        self._records.begin(chunks_by_id)
-        with self._lock:
-            self._open_dense().delete(
-                [_chunk_id(key, n) for key, chunks in chunks_by_id.items() for n in range(chunks)]
-            )
-        self._open_lexical().replace([], removed_ids=chunks_by_id)
-        self._records.finish(removed_ids=chunks_by_id)
-
-    def _complete(self, seen: set[str], *, prune: bool) -> int:
-        """Mend what an interrupted run left, then prune; return the number of papers pruned."""
-        left = self._records.pending()
-        recorded = self._records.get(list(left))
-        for _ in self._index([record.paper for record in recorded.values()]):
-            logger.info("mended papers of an interrupted ingest")
-        self._remove_some({key: left[key] for key in left.keys() - recorded.keys()})
-        if not prune:
-            return 0
-        if not seen:
-            logger.warning("nothing was read, so nothing is pruned")
-            return 0
-        counts = self._records.chunk_counts()
-        gone = {key: chunks for key, chunks in counts.items() if key not in seen}
-        self._remove_some(gone)
-        return len(gone)
-
-    def _remove_some(self, chunks_by_id: dict[str, int]) -> None:
-        items = iter(chunks_by_id.items())
-        while part := dict(islice(items, _PAPERS_PER_BATCH)):
-            self._remove(part)
+    def _writer(self) -> Writer:
+        return Writer(self._parts, self._embedder)
 
     def _end(self) -> None:
-        if self._records.is_ingesting():
-            self._records.end()
+        if self._parts.records.is_ingesting():
+            self._parts.records.end()
         manifest = Manifest.read(self.path)
         if manifest.papers != len(self):
             replace(manifest, papers=len(self)).write(self.path)
 
     # --- health ------------------------------------------------------------------------------
 
-    def check(self) -> list[str]:
-        """Compare the records with both indexes.
+    def check(self, progress: Callable[[int], None] | None = None) -> list[str]:
+        """Compare every paper with what each part of the index holds of it.
+
+        Args:
+            progress: Told how many papers have been compared so far; each is twice.
 
         Returns:
             The differences, in words; empty if the index is healthy.
 
         Raises:
-            IndexDamagedError: If a part of the index cannot be read.
+            IndexLockedError: If another process is writing the index.
         """
-        self._refresh(at_once=True)
-        counts = self._records.chunk_counts()
-        wanted = {_chunk_id(key, n) for key, chunks in counts.items() for n in range(chunks)}
-        with self._lock:
-            vectors = set(self._open_dense().ids()) if counts or self._folder.dense.exists() else {}
-        words = self._open_lexical().ids() if counts or self._folder.lexical.exists() else set()
-        found = [
-            *_differences("chunks without a vector", wanted.difference(vectors)),
-            *_differences("vectors without a chunk", set(vectors) - wanted),
-            *_differences("papers missing from the lexical index", counts.keys() - words),
-            *_differences("papers in the lexical index alone", words - counts.keys()),
-            *_differences("half-written papers", self._records.pending().keys()),
-        ]
-        if self._records.is_ingesting():
-            found.append("the last ingest has not ended")
-        return found
+        with self._parts.writing():
+            return health.differences(self._parts, progress)
 
-    # --- parts -------------------------------------------------------------------------------
+    def check_numbers(self) -> list[str]:
+        """Compare how much each part of the index holds, in a moment.
 
-    def _refresh(self, *, at_once: bool = False) -> None:
-        """Notice what other processes have written.
+        Returns:
+            The differences, in words; empty if there is none.
+        """
+        self._parts.refresh()
+        return health.differences_in_number(self._parts)
+
+    @classmethod
+    def repair(
+        cls, path: str | Path, embedder: Embedder, progress: Callable[[int], None] | None = None
+    ) -> list[str]:
+        """Make all parts of an index agree with its records, which are the papers themselves.
+
+        An index of another embedding model, chunking or format is built anew from its records.
 
         Args:
-            at_once: Also in the vectors. To write through an old view of them would damage them.
+            path: Folder of the index.
+            embedder: For the vectors that are missing.
+            progress: Told how many papers have been seen to.
+
+        Returns:
+            What was done, in words; empty if nothing was wrong.
+
+        Raises:
+            IndexMissingError: If there is no index.
+            IndexLockedError: If another process is writing the index.
+            IndexDamagedError: If the records are damaged; only their source files help then.
         """
-        with self._lock:
-            if self._records.was_replaced():
-                self._reopen()
-            elif self._records.changed_elsewhere():
-                self._dense_is_stale = True
-                if self._lexical is not None:
-                    self._lexical.reload()
-            if not self._dense_is_stale or self._dense is None:
-                return
-            waited = time.monotonic() - self._dense_opened >= _RELOAD_SECONDS
-            if at_once or waited or not self._records.is_ingesting():
-                # Chroma sees what others wrote only after it has been opened anew.
-                self._dense.close()
-                self._dense = None
+        folder = IndexFolder(Path(path))
+        done = cls._restore(folder, embedder, progress)
+        store = cls(folder, embedder, Records(folder.records))
+        with closing(store), store._parts.writing():
+            done += health.repair(store._parts, store._writer(), progress)
+            store._end()
+        return done
 
-    def _reopen(self) -> None:
-        records = Records(self._folder.records)
-        self._records.close()
-        if self._dense is not None:
-            self._dense.close()
-        self._records, self._dense, self._lexical = records, None, None
-
-    def _open_dense(self) -> DenseIndex:
-        with self._lock:
-            if self._dense is None:
-                if len(self._records) and not self._folder.dense.is_dir():
-                    raise self._part_missing(self._folder.dense)
-                self._dense_is_stale = False
-                self._dense_opened = time.monotonic()
-                self._dense = DenseIndex.open(self._folder.dense)
-            return self._dense
-
-    def _open_lexical(self) -> LexicalIndex:
-        with self._lock:
-            if self._lexical is None:
-                if len(self._records) and not self._folder.lexical.is_dir():
-                    raise self._part_missing(self._folder.lexical)
-                self._lexical = LexicalIndex.create(self._folder.lexical)
-            return self._lexical
-
-    def _part_missing(self, part: Path) -> IndexDamagedError:
-        reason = f"the index in {self.path} is incomplete: {part.name} is missing"
-        return IndexDamagedError(reason, path=self.path, hint=rebuild_hint(self.path))
+    @classmethod
+    def _restore(
+        cls, folder: IndexFolder, embedder: Embedder, progress: Callable[[int], None] | None
+    ) -> list[str]:
+        """Build an index anew from its own records, where this program could not use it."""
+        if not folder.former_records.exists():
+            if not folder.records.is_file():
+                folder.require()
+            reason = _unusable(folder, embedder)
+            if reason is None:
+                return []
+            with folder.writing():
+                close_journal(folder.records)
+                folder.set_records_aside()
+        with closing(cls._create(folder, embedder, cleared=True)) as store:
+            report = store.ingest(former_papers(folder.former_records), progress=progress)
+        folder.former_records.unlink()
+        return [f"built the index anew from its {report.added:,} papers"]
 
 
-def embedded_text(paper: Paper, chunk: Chunk) -> str:
-    """Return what the vector of a chunk stands for: its text under the title of its paper."""
-    return f"{normalize(paper.title)}\n{normalize(chunk.text)}"
+def _unusable(folder: IndexFolder, embedder: Embedder) -> str | None:
+    try:
+        Manifest.read(folder.path).check(_manifest(embedder), folder.path)
+    except (IndexMismatchError, IndexDamagedError) as error:
+        return str(error)
+    return None
 
 
 def _manifest(embedder: Embedder) -> Manifest:
@@ -635,38 +648,3 @@ def _program_version() -> str:
         return version("abstract-assistant")
     except PackageNotFoundError:
         return "source"
-
-
-def _changed(
-    batch: Sequence[Paper], records: Records, seen: set[str], counts: Counter[str]
-) -> list[Paper]:
-    """Return the papers that differ from their records, and count them and the others."""
-    fresh = _first_of_each_id(batch, seen)
-    known = records.fingerprints([paper.id for paper in fresh])
-    changed = [p for p in fresh if known.get(p.id, ("", 0))[0] != p.fingerprint]
-    updated = sum(paper.id in known for paper in changed)
-    counts["added"] += len(changed) - updated
-    counts["updated"] += updated
-    counts["unchanged"] += len(fresh) - len(changed)
-    return changed
-
-
-def _first_of_each_id(batch: Iterable[Paper], seen: set[str]) -> list[Paper]:
-    fresh = []
-    for paper in batch:
-        if paper.id in seen:
-            logger.warning("two papers have the id %s; the first one counts", paper.id)
-            continue
-        seen.add(paper.id)
-        fresh.append(paper)
-    return fresh
-
-
-def _chunk_id(paper_id: str, position: int) -> str:
-    return f"{paper_id}:{position}"
-
-
-def _differences(what: str, ids: Iterable[str]) -> list[str]:
-    found = sorted(ids)
-    shown = ", ".join(found[:3]) + (", …" if len(found) > 3 else "")
-    return [f"{len(found)} {what}: {shown}"] if found else []

@@ -79,6 +79,8 @@ class IngestReport:
     removed: int
     chunks: int
     seconds: float
+    edited: int = 0
+    """Of those above, papers that kept fields which were edited by hand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,8 @@ class Difference:
     unchanged: int
     removed: int
     """With pruning."""
+    edited: int = 0
+    """Of those above, papers that would keep fields which were edited by hand."""
 
 
 class Embedder(Protocol):

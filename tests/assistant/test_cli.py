@@ -664,7 +664,7 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(
     assert dry.stdout == "+1 added  ~0 updated  =1 unchanged  (-1 with --prune)\n"
     pruned = runner.invoke(cli.app, [*command, "--prune", "--json"])
     assert json.loads(pruned.stdout)["removed"] == 1
-    assert len(json.loads(runner.invoke(cli.app, [*command, "--json"]).stdout)) == 6
+    assert len(json.loads(runner.invoke(cli.app, [*command, "--json"]).stdout)) == 8
 
 
 # Models and health

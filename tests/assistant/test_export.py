@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 
 import pytest
@@ -11,7 +10,7 @@ from hypothesis import given
 from assistant.export import FORMATS, cited_papers, exported
 from assistant.references import citation_keys, references
 from assistant.turn import Turn
-from tests.assistant.test_page import Reader, last_turn, papers, turns
+from tests.assistant.test_page import Reader, last_turn, turns
 from tests.fakes import (
     HOSTILE,
     PAPERS,
@@ -72,35 +71,11 @@ def test_an_abstention_and_a_follow_up_are_taken_along_and_a_failure_is_not() ->
     assert "broken" not in exported("t", [failed], "markdown").content
 
 
-def test_bibtex_is_read_back_as_the_same_papers(tmp_path) -> None:  # type: ignore[no-untyped-def]
-    given_papers = [
-        Paper(
-            id=f"p{number}",
-            title=title,
-            abstract="An abstract.",
-            authors=("Ana Šimić", "University of A and B", "Jo {x} \\end"),
-            year=2024,
-            venue="Proc. of 100% & more_",
-            url="https://example.org/a_b%20c",
-        )
-        for number, title in enumerate(("A $5 title: {of} # 50% _ ~ ^", "Über $\\alpha$ & β \\ x"))
-    ]
-    path = tmp_path / "r.bib"
-    path.write_text(references(given_papers, "bibtex"), encoding="utf-8")
-    from pybtex.database import parse_file
-
-    entries = parse_file(str(path)).entries
-    assert list(entries) == list(citation_keys(given_papers).values())
-    for entry in entries.values():
-        assert len(entry.persons["author"]) == 3
-        assert entry.fields["year"] == "2024"
-
-
-@given(papers())
-def test_csl_json_is_json_whatever_is_in_the_record(paper: Paper) -> None:
-    (item,) = json.loads(references([paper], "csl-json"))
-    assert item["type"] in ("article", "article-journal")
-    assert len(item.get("author", ())) == len(paper.authors)
+def test_a_document_cites_by_the_keys_of_its_references() -> None:
+    told = exported("t", [last_turn(answered_story())], "latex").content
+    cited = {key for keys in re.findall(r"\\cite\{([^}]*)\}", told) for key in keys.split(",")}
+    assert cited == set(citation_keys(PAPERS[:2]).values())
+    assert cited == set(re.findall(r"^@\w+\{([^,]+),", told, re.MULTILINE))
 
 
 def test_csl_json_is_read_as_papers_again(tmp_path) -> None:  # type: ignore[no-untyped-def]
@@ -110,13 +85,6 @@ def test_csl_json_is_read_as_papers_again(tmp_path) -> None:  # type: ignore[no-
     assert [(p.id, p.title, p.authors, p.year) for p in read] == [
         (p.id, p.title, p.authors, p.year) for p in PAPERS
     ]
-
-
-def test_keys_are_unique_and_plain() -> None:
-    twins = [Paper(id=str(i), title="Same title", abstract="a", authors=("Ö B",)) for i in range(9)]
-    keys = citation_keys(twins).values()
-    assert len(set(keys)) == 9
-    assert all(re.fullmatch(r"[a-z0-9-]+", key) for key in keys)
 
 
 def test_cited_papers_are_named_once_in_order() -> None:

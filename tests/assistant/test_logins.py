@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from assistant.cli import app
-from assistant.errors import ServerError
-from assistant.logins import Logins, read_logins, require_logins
+from assistant.errors import ServerError, SettingsError
+from assistant.gate import Access
+from assistant.logins import Logins, read_logins
 from assistant.visitors import credentials
 
 
@@ -46,7 +47,7 @@ def test_only_the_right_password_of_a_user_admits() -> None:
     assert logins.admit(basic("ada", "ß:x"))
     for user, password in (("ada", "y"), ("ada", ""), ("", ""), ("", "ß:x"), ("eve", "ß:x")):
         assert not logins.admit(basic(user, password))
-    assert Logins().admit("")
+    assert not Logins().admit("")
 
 
 @given(st.text())
@@ -57,13 +58,13 @@ def test_no_header_does_harm(header: str) -> None:
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "::", "example.org"])
 def test_other_machines_need_logins_or_a_word(host: str) -> None:
-    with pytest.raises(ServerError) as refused:
-        require_logins(host, Logins(), open_to_all=False)
+    with pytest.raises(SettingsError) as refused:
+        Access(host=host)
     assert "--auth" in refused.value.hint
     assert "--open-to-all" in refused.value.hint
-    require_logins(host, Logins({"ada": "x"}), open_to_all=False)
-    require_logins(host, Logins(), open_to_all=True)
-    require_logins("127.0.0.1", Logins(), open_to_all=False)
+    assert Access(host=host, logins=Logins({"ada": "x"})).guarded
+    assert not Access(host=host, open_to_all=True).guarded
+    assert not Access().guarded
 
 
 def test_the_command_refuses_before_it_loads_anything(tmp_path: Path) -> None:

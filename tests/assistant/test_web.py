@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 from collections.abc import Iterator
 
@@ -13,7 +12,6 @@ from assistant.runs import Run, Runs, answer_turns
 from assistant.tab_chat import Conversation, _Frame, _Handlers
 from assistant.turn import Turn
 from assistant.types import Event
-from assistant.web import free_port
 from tests.fakes import ScriptedAssistant, answered_story, default_stories, endless_story
 
 PATIENCE_SECONDS = 30.0
@@ -216,17 +214,3 @@ def test_a_second_question_of_one_visitor_stops_the_first(assistant: ScriptedAss
     assert [run.was_stopped for run in (first, second)] == [True, True]
     for run in (first, second):
         assert run.ended.wait(PATIENCE_SECONDS)
-
-
-def test_a_taken_port_is_passed_over() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        chosen = free_port("127.0.0.1", port)
-        assert chosen > port
-
-
-def test_a_foreign_address_is_an_error() -> None:
-    with pytest.raises(OSError, match=r".+"):
-        free_port("192.0.2.1", 7860)

@@ -13,11 +13,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from assistant.gate import Access
 from assistant.logins import read_logins
 from assistant.resources import resource
+from assistant.server import serve
 from assistant.settings import Settings, load_settings
 from assistant.setup import SEEDS
-from assistant.web import serve
 from tests.fakes import (
     PAPERS,
     HashEmbedder,
@@ -26,6 +27,7 @@ from tests.fakes import (
     default_stories,
 )
 from vectorstore import Paper, Store, read_papers
+from vectorstore.filters import Filters
 
 EXAMPLES = (
     "How fast does Larch answer on a laptop with two cores?",
@@ -56,11 +58,12 @@ class JournalledAssistant(ScriptedAssistant):
         return self.collection
 
     def stream(
-        self, question: str, *, history: Sequence[str] = (), papers: Sequence[str] = ()
+        self, question: str, *, history: Sequence[str] = (), where: Filters | None = None
     ) -> ScriptedStream:
         """Play a story, and note it."""
-        self._note("asked", question, list(history), list(papers))
-        return super().stream(question, history=history, papers=papers)
+        chosen = where.ids if where and where.ids else ()
+        self._note("asked", question, list(history), list(chosen))
+        return super().stream(question, history=history, where=where)
 
     def use(self, **changes: object) -> None:
         """Note what was changed."""
@@ -92,4 +95,5 @@ if __name__ == "__main__":
     assistant.journal = Path(sys.argv[1])
     assistant.folder = assistant.journal.parent
     assistant.collection = collection(assistant.folder)
-    serve(assistant, port=7960, announce=say, logins=read_logins(sys.argv[2:]))
+    access = Access(logins=read_logins(sys.argv[2:]))
+    serve(assistant, access, port=7960, announce=say)

@@ -187,3 +187,34 @@ def test_files_of_this_machine_cannot_be_fetched(address: str, tmp_path: Path) -
         urllib.request.urlopen(f"{address}/gradio_api/file={secret}")
     with refused.value:
         assert refused.value.code in (403, 404)
+
+
+def test_screenshots_of_the_tabs(
+    visit: Open, screenshot: Callable[..., None], tmp_path: Path
+) -> None:
+    opened = visit(height=800)
+    page = opened.page
+    page.get_by_role("tab", name="Papers").click()
+    page.locator(".paper-rows li").first.wait_for()
+    page.get_by_role("button", name="Heron").click()
+    page.locator(".paper-rows input").nth(1).check()
+    page.locator(".paper-rows .detail .abstract").wait_for()
+    screenshot(page, "papers")
+
+    path = tmp_path / "questions.csv"
+    asked = ["How fast is it?", "What do swans eat?", "And how large are they?", "broken"]
+    path.write_text("question\n" + "\n".join(asked) + "\n", encoding="utf-8")
+    page.get_by_role("tab", name="Batch").click()
+    page.locator("#question-file input[type=file]").set_input_files(path)
+    page.get_by_role("button", name="Ask these questions").click()
+    page.locator(".job .progress", has_text="4 of 4, done").wait_for()
+    page.get_by_role("button", name="And how large").click()
+    page.locator(".standalone").wait_for()
+    screenshot(page, "batch")
+    page.get_by_role("button", name="Delete").click()
+    page.get_by_role("button", name="Really delete?").click()
+    page.locator(".open-job", has_text="questions.csv").wait_for(state="detached")
+
+    page.get_by_role("tab", name="Settings").click()
+    page.locator(".finding").first.wait_for()
+    screenshot(page, "settings")

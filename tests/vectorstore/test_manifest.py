@@ -33,7 +33,7 @@ def test_a_mismatch_says_what_differs_and_how_to_mend_it(
 ) -> None:
     with pytest.raises(IndexMismatchError, match=words) as caught:
         MANIFEST.check(dataclasses.replace(MANIFEST, **{field: value}), tmp_path)
-    assert caught.value.hint == f"assistant ingest --rebuild PAPERS --index {tmp_path}"
+    assert caught.value.hint == f"assistant repair --index {tmp_path}"
 
 
 def test_what_is_for_people_alone_may_differ(tmp_path: Path) -> None:

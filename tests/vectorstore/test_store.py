@@ -34,6 +34,8 @@ from vectorstore import (
     Store,
     chunk_paper,
 )
+from vectorstore.folder import IndexFolder
+from vectorstore.records import close_journal
 
 PROCESS = Path(__file__).parent / "ingest_process.py"
 
@@ -205,7 +207,8 @@ def test_a_paper_found_by_words_alone_has_no_similarity_and_the_chunk_with_the_w
 def test_a_passage_says_what_each_index_makes_of_it(store: Store) -> None:
     query = "Subject7 and the model of Subject8"
     passages = store.search(query, top_k=30)
-    lexical = dict(store._open_lexical().search(query, 100))
+    # The papers came in one go, so that their numbers are their positions.
+    lexical = {f"paper-{n}": bm25 for n, bm25 in store._parts.lexical.search(query, 100)}
     assert lexical
     assert {p.paper.id: p.bm25 for p in passages if p.bm25 is not None} == lexical
     by_words = [(p.lexical_rank, p.bm25) for p in passages if p.lexical_rank and p.bm25]
@@ -343,36 +346,113 @@ def closed(tmp_path: Path, embedder: HashEmbedder) -> Path:
     return tmp_path / "closed"
 
 
-@pytest.mark.parametrize("name", ["manifest.json", "papers.sqlite3", "chroma", "lexical"])
-@pytest.mark.parametrize("damage", ["gone", "junk"])
-def test_a_damaged_part_is_an_error_and_rebuild_mends_it(
-    closed: Path, embedder: HashEmbedder, name: str, damage: str
+def damage(part: Path, how: str) -> None:
+    """Remove a part of an index, put junk in its place, cut its files, or change a few bytes."""
+    if how in {"gone", "junk"}:
+        was_folder = part.is_dir()
+        shutil.rmtree(part) if was_folder else part.unlink()
+        if how == "junk" and was_folder:
+            for name in ("meta.json", "00000/chroma.sqlite3", "bytes", "signs", "owners"):
+                (part / name).parent.mkdir(parents=True, exist_ok=True)
+                (part / name).write_bytes(b"junk" * 5_000)
+        elif how == "junk":
+            part.write_bytes(b"junk" * 5_000)
+        return
+    for file in [part] if part.is_file() else [each for each in part.rglob("*") if each.is_file()]:
+        data = bytearray(file.read_bytes())
+        if how == "cut":
+            data = data[: len(data) // 2]
+        else:
+            for place in range(100, len(data), 1_000):
+                data[place] ^= 0x55
+        file.write_bytes(bytes(data))
+
+
+@pytest.mark.parametrize("how", ["gone", "junk", "cut", "changed"])
+@pytest.mark.parametrize("name", ["manifest.json", "codes", "lexical", "chroma"])
+def test_a_damaged_part_is_noticed_and_repair_mends_it(
+    closed: Path, embedder: HashEmbedder, name: str, how: str
 ) -> None:
-    part = closed / name
-    if part.is_dir():
-        shutil.rmtree(part)
-        if damage == "junk":
-            part.mkdir()
-            for file in ("meta.json", "chroma.sqlite3"):
-                (part / file).write_bytes(b"junk" * 5_000)
-    elif damage == "gone":
-        part.unlink()
-    else:
-        part.write_bytes(b"junk" * 5_000)
-    with pytest.raises(IndexDamagedError) as caught, Store.open(closed, embedder) as store:
-        store.search("Subject1")
-    assert caught.value.hint == f"assistant ingest --rebuild PAPERS --index {closed}"
+    damage(closed / name, how)
+    noticed, hints = [], set()
+    try:
+        with Store.open(closed, embedder) as store:
+            noticed = store.check()
+            store.search("Subject1")
+    except IndexDamagedError as error:
+        noticed.append(str(error))
+        hints.add(error.hint)
+    assert hints <= {f"assistant repair --index {closed}"}
+    # A change may hit what SQLite or tantivy do not use.
+    assert noticed or how in {"changed", "cut"}
+    done = Store.repair(closed, embedder)
+    assert bool(done) == bool(noticed)
+    with Store.open(closed, embedder) as store:
+        assert_holds(store, [synthetic(number) for number in range(12)])
+    assert Store.repair(closed, embedder) == []
+
+
+@pytest.mark.parametrize("how", ["gone", "junk"])
+def test_without_its_records_an_index_can_only_be_built_anew(
+    closed: Path, embedder: HashEmbedder, how: str
+) -> None:
+    damage(closed / "papers.sqlite3", how)
+    for attempt in (
+        lambda: Store.open(closed, embedder).search("Subject1"),
+        lambda: Store.repair(closed, embedder),
+    ):
+        with pytest.raises(IndexDamagedError) as caught:
+            attempt()
+        assert caught.value.hint == f"assistant ingest --rebuild PAPERS --index {closed}"
     papers = [synthetic(number) for number in range(12)]
     with Store.create(closed, embedder, rebuild=True) as store:
         store.ingest(papers)
         assert_holds(store, papers)
 
 
+def test_repair_computes_only_the_vectors_that_are_missing(
+    closed: Path, embedder: HashEmbedder
+) -> None:
+    for part, most in (("lexical", 0), ("codes", 12), ("chroma", 12)):
+        damage(closed / part, "gone")
+        before = embedder.texts
+        assert Store.repair(closed, embedder)
+        chunks = sum(len(chunk_paper(synthetic(number))) for number in range(most))
+        assert embedder.texts - before <= chunks
+
+
+def test_an_index_of_another_model_is_built_anew_from_its_own_papers(closed: Path) -> None:
+    other = HashEmbedder(name="other")
+    (done,) = Store.repair(closed, other)
+    assert "12 papers" in done
+    with Store.open(closed, other) as store:
+        assert_holds(store, [synthetic(number) for number in range(12)])
+
+
+def test_a_rebuilding_that_was_killed_is_completed(closed: Path) -> None:
+    other = HashEmbedder(name="other")
+    folder = IndexFolder(closed)
+    close_journal(folder.records)
+    folder.set_records_aside()
+    for opening in (Store.open, Store.create):
+        with pytest.raises(IndexDamagedError) as caught:
+            opening(closed, other)
+        assert caught.value.hint == f"assistant repair --index {closed}"
+    # As far as a killed one may have come.
+    with Store._create(folder, other, cleared=True) as half:
+        half.ingest([synthetic(0)])
+    with pytest.raises(IndexDamagedError):
+        Store.open(closed, other)
+    Store.repair(closed, other)
+    with Store.open(closed, other) as store:
+        assert_holds(store, [synthetic(number) for number in range(12)])
+
+
 def test_another_embedding_model_is_refused(closed: Path) -> None:
     for opening in (Store.open, Store.create):
         with pytest.raises(IndexMismatchError, match="hash, now other") as caught:
             opening(closed, HashEmbedder(name="other"))
-        assert "--rebuild" in caught.value.hint
+        assert caught.value.hint == f"assistant repair --index {closed}"
 
 
 def test_rebuild_keeps_what_is_not_part_of_the_index(closed: Path, embedder: HashEmbedder) -> None:
@@ -386,16 +466,32 @@ def test_check_names_every_kind_of_difference(store: Store) -> None:
     with sqlite3.connect(store.path / "papers.sqlite3") as records:
         records.execute("DELETE FROM papers WHERE id = 'paper-3'")
         records.execute("UPDATE papers SET id = 'renamed' WHERE id = 'paper-4'")
-        records.execute("INSERT INTO pending VALUES ('paper-5', 1)")
-        records.execute("INSERT INTO state VALUES ('ingesting', 'yes')")
+        records.execute("UPDATE papers SET fingerprint = 'abcdef0123456789' WHERE id = 'paper-6'")
+        records.execute(
+            "UPDATE papers SET fields = replace(fields, 'method', 'way') WHERE id = 'paper-7'"
+        )
+        records.execute("UPDATE papers SET first_row = first_row + 1 WHERE id = 'paper-8'")
+        records.execute("INSERT INTO pending VALUES ('paper-5', 0, 1)")
+        records.execute("INSERT INTO state VALUES ('ingesting', 1)")
     records.close()
+    store._parts.lexical.replace([(77, synthetic(77))])
+    with store._parts.writing():
+        store._parts.chroma.delete(0, ["paper-9:0"])
     found = "\n".join(store.check())
     for words in (
-        "chunks without a vector: renamed:0", "vectors without a chunk: paper-3:0",
-        "1 papers missing from the lexical index: renamed", "lexical index alone: paper-3, paper-4",
+        "chunks without a vector: paper-9:0", "vectors without a chunk: paper-3:0",
+        "records that do not fit their papers: paper-6, paper-7, renamed",
+        "papers in the lexical index in another version: paper-6",
+        "papers in the lexical index alone: number 3, number 77",
+        "vectors of another version of the text: paper-7:0",
+        "searched by other vectors than theirs: paper-8:0",
         "half-written papers: paper-5", "has not ended",
     ):  # fmt: skip
-        assert words in found
+        assert words in found, found
+    kept = list(store.papers())
+    assert Store.repair(store.path, store._embedder)
+    assert store.check() == []
+    assert list(store.papers()) == kept
 
 
 # --- several processes ---------------------------------------------------------------------------
