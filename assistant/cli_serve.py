@@ -23,22 +23,40 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="The next free one is taken.")] = 7860,
     open_browser: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
     api_only: Annotated[bool, typer.Option("--api-only", help="Without the page.")] = False,
+    auth: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--auth",
+            metavar="USER:PASSWORD|FILE",
+            help="Who may open the page; repeat it, or give a file with a line for each.",
+        ),
+    ] = None,
+    open_to_all: Annotated[
+        bool, typer.Option("--open-to-all", help="Nobody has to log in, from wherever.")
+    ] = False,
+    root_path: Annotated[
+        str, typer.Option("--root-path", metavar="PATH", help="Where a proxy shows the page.")
+    ] = "",
 ) -> None:
     """Open the chat page, on this machine alone, and serve programs beside it.
 
     Programs find an API that OpenAI's clients can use at /v1 (the model is `abstract-assistant`),
     a REST API described in /openapi.json, and MCP at /mcp. docs/serving.md has examples.
 
-    With an API key, programs send it as bearer token, and the browser asks for it as password. For
-    any other host than this machine a key must be given, best in ASSISTANT_API_KEY: what stands on
-    the command line, other users of this machine can read.
+    With an API key, programs send it as bearer token, and the browser asks for it as password. With
+    --auth the browser asks for user and password, and everybody sees their own conversations and
+    batches alone. For any other host than this machine one of the two must be given, or
+    --open-to-all. Best in ASSISTANT_API_KEY or in a file: what stands on the command line, other
+    users of this machine can read. Passwords travel as they are: put a proxy with HTTPS in front.
 
     Examples:
       assistant serve --open
       assistant serve --api-only --port 8000
       ASSISTANT_API_KEY=$(openssl rand -hex 32) assistant serve --host 0.0.0.0
+      assistant serve --host 0.0.0.0 --auth users.txt
     """
     from assistant.gate import Access
+    from assistant.logins import read_logins
     from assistant.server import serve as serve_all
 
     access = Access(
@@ -46,6 +64,8 @@ def serve(
         key=settings.api_key.get_secret_value() if settings.api_key else None,
         rate_limit=settings.rate_limit,
         origins=settings.cors_origins,
+        logins=read_logins(auth or ()),
+        open_to_all=open_to_all,
     )
     with console.open_assistant(settings) as assistant:
         assistant.preload()
@@ -57,6 +77,7 @@ def serve(
             page=not api_only,
             open_browser=open_browser,
             announce=lambda line: console.terminal().note(line),
+            root_path=root_path,
         )
 
 

@@ -314,6 +314,16 @@ def judge_index(
 # Disk and network
 
 
+def disk_bytes(settings: Settings) -> dict[str, int]:
+    """How much each folder of the program holds, by what is in it."""
+    folders = {
+        "Models": settings.models_dir,
+        "Papers as read": settings.states_dir,
+        "Index": settings.index,
+    }
+    return {name: _tree_bytes(folder) for name, folder in folders.items()}
+
+
 def _disk(settings: Settings) -> Iterator[Finding]:
     folders = {"models": settings.models_dir, "states": settings.states_dir}
     folders["index"] = settings.index

@@ -6,6 +6,8 @@ AssistantError
 ├─ QuestionError                      a question that cannot be asked (empty, too long)
 ├─ QuestionFileError    (path, line)  a question file that cannot be read
 ├─ AnswersFileError     (path)        a file of answers that must not or cannot be written
+├─ ConversationsError   (path)        kept conversations that cannot be read or written
+├─ ServerError                        a page that must not be served like this
 ├─ UnavailableError                   a question that cannot be served now
 └─ ModelError           (model)       a model file that cannot be loaded or run
    ├─ ModelMissingError               not there
@@ -63,6 +65,18 @@ class AnswersFileError(AssistantError):
     def __init__(self, message: str, *, path: str, hint: str) -> None:
         super().__init__(f"{path}: {message}", hint=hint)
         self.path = path
+
+
+class ConversationsError(AssistantError):
+    """The file of conversations cannot be read or written."""
+
+    def __init__(self, message: str, *, path: str, hint: str) -> None:
+        super().__init__(f"{path}: {message}", hint=hint)
+        self.path = path
+
+
+class ServerError(AssistantError):
+    """The page cannot or must not be served as it was asked for."""
 
 
 class UnavailableError(AssistantError):

@@ -17,10 +17,11 @@ import math
 import secrets
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from assistant.errors import SettingsError
+from assistant.logins import Logins
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -33,6 +34,11 @@ MOST_BYTES = 1_000_000
 """Of a request; more than any question with its history."""
 BODY_SECONDS = 30.0
 """A request must have arrived by then."""
+UPLOAD_PATHS = ("/gradio_api/upload",)
+"""Files of papers and questions that people drop on the page go there."""
+MOST_UPLOADED_BYTES, UPLOAD_SECONDS = 500_000_000, 1_800.0
+WRONG_SECONDS = 0.5
+"""A wrong password waits so long, so that guessing takes time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +53,18 @@ class Access:
     """Requests of programs from one address, as ``limits`` writes it: ``240/minute``."""
     origins: tuple[str, ...] = ()
     """Web sites whose scripts may ask."""
+    logins: Logins = field(default_factory=Logins)
+    """People who may open the page, beside those who know the key."""
+    open_to_all: bool = False
+    """Nobody has to prove anything, although other machines can reach the server."""
 
     def __post_init__(self) -> None:
-        if self.key is None and self.host not in LOOPBACK:
+        if not (self.guarded or self.open_to_all or self.host in LOOPBACK):
             raise SettingsError(
                 f"{self.host} can be reached from other machines, and there is no API key",
                 name="api_key",
-                hint="export ASSISTANT_API_KEY=$(openssl rand -hex 32)",
+                hint="export ASSISTANT_API_KEY=$(openssl rand -hex 32), or for people "
+                "--auth USER:PASSWORD, or --open-to-all if everybody there may ask",
             )
         from limits import parse
 
@@ -65,6 +76,11 @@ class Access:
                 name="rate_limit",
                 hint="such as 240/minute",
             ) from error
+
+    @property
+    def guarded(self) -> bool:
+        """Whether there is anything to be proved."""
+        return self.key is not None or bool(self.logins.passwords)
 
     @property
     def hosts(self) -> list[str]:
@@ -89,7 +105,7 @@ class Gate:
         from limits.strategies import MovingWindowRateLimiter
 
         self._app = app
-        self._key = access.key
+        self._access = access
         self._limit = parse(access.rate_limit)
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
 
@@ -98,6 +114,10 @@ class Gate:
             await self._app(scope, receive, send)
             return
         by_program = scope["path"].startswith(PROGRAM_PATHS)
+        uploads = scope["path"].startswith(UPLOAD_PATHS)
+        most, most_seconds = (
+            (MOST_UPLOADED_BYTES, UPLOAD_SECONDS) if uploads else (MOST_BYTES, BODY_SECONDS)
+        )
         # Before the key is looked at, so that nobody may guess it for long.
         if by_program and (seconds := self._wait(scope)):
             await _respond(
@@ -108,32 +128,39 @@ class Gate:
                 code="rate_limit_exceeded",
                 headers={"retry-after": str(seconds)},
             )
-        elif not self._has_key(scope, by_program=by_program):
+        elif not self._may_enter(scope, by_program=by_program):
+            if not by_program and b"authorization" in dict(scope["headers"]):
+                await asyncio.sleep(WRONG_SECONDS)
             await _refuse_stranger(scope, send, by_program=by_program)
-        elif _announced_bytes(scope) > MOST_BYTES:
+        elif _announced_bytes(scope) > most:
             await _respond(
                 send,
                 413,
                 "the request is too large",
-                f"it may have {MOST_BYTES:,} bytes",
+                f"it may have {most:,} bytes",
                 code="request_too_large",
                 headers={"connection": "close"},
             )
         else:
-            await self._app(scope, _bounded(receive), send)
+            await self._app(scope, _bounded(receive, most, most_seconds), send)
 
-    def _has_key(self, scope: Scope, *, by_program: bool) -> bool:
-        if self._key is None:
+    def _may_enter(self, scope: Scope, *, by_program: bool) -> bool:
+        if not self._access.guarded:
             return True
         given = dict(scope["headers"]).get(b"authorization", b"")
         scheme, _, value = given.partition(b" ")
         if scheme.lower() == b"bearer":
-            return secrets.compare_digest(value.strip(), self._key.encode())
+            return self._is_key(value.strip())
         # A browser sends a password along wherever a foreign site leads it, so it opens the page
         # alone, whose requests a foreign site cannot make.
         if scheme.lower() == b"basic" and not by_program:
-            return secrets.compare_digest(_password(value), self._key.encode())
+            admitted = self._access.logins.admit(given.decode("latin-1"))
+            return admitted or self._is_key(_password(value))
         return False
+
+    def _is_key(self, given: bytes) -> bool:
+        key = self._access.key
+        return key is not None and secrets.compare_digest(given, key.encode())
 
     def _wait(self, scope: Scope) -> int:
         """Seconds until this client may ask again; 0 if it may now."""
@@ -144,11 +171,11 @@ class Gate:
         return max(1, math.ceil(until - time.time()))
 
 
-def _bounded(receive: Receive) -> Receive:
+def _bounded(receive: Receive, most: int, seconds: float) -> Receive:
     """Give up on a body that is too large or does not come; behind it there is no limit."""
     from starlette.exceptions import HTTPException
 
-    deadline = time.monotonic() + BODY_SECONDS
+    deadline = time.monotonic() + seconds
     arrived, count = False, 0
 
     async def receive_bounded() -> Message:
@@ -162,7 +189,7 @@ def _bounded(receive: Receive) -> Receive:
             raise HTTPException(408, "the request did not arrive in time") from error
         arrived = not message.get("more_body", False)
         count += len(message.get("body", b""))
-        if count > MOST_BYTES:
+        if count > most:
             raise HTTPException(413, "the request is too large")
         return message
 

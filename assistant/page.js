@@ -10,13 +10,133 @@
 
   document.documentElement.lang = "en";
 
-  // The sources panel shows one turn at a time.
-  const showSources = (turn) => {
-    const sections = all("#sources-panel .sources");
-    const wanted = sections.find((section) => section.dataset.turn === turn);
+  // Shared with the scripts of the other tabs.
+  const own = (window.assistantPage = {});
+
+  const download = ({ name, content, media_type }) => {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([content], { type: media_type }));
+    link.download = name;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+  };
+
+  const copy = async (text) => {
+    try {
+      await navigator.clipboard.writeText(text);
+    } catch {
+      // A page that is not served by this machine itself has no clipboard interface.
+      const area = document.createElement("textarea");
+      area.value = text;
+      document.body.append(area);
+      area.select();
+      document.execCommand("copy");
+      area.remove();
+    }
+  };
+
+  const say = (button, text) => {
+    const usual = (button.dataset.usual ??= button.textContent);
+    button.textContent = text;
+    setTimeout(() => (button.textContent = usual), 1_600);
+  };
+
+  // Into a field of Gradio's, as if it had been typed.
+  const fill = (field, value) => {
+    field.value = value;
+    field.dispatchEvent(new Event("input", { bubbles: true }));
+  };
+  const box = () => one("#question textarea");
+
+  const openTab = (name) => one(`#tab-${name}-button`)?.click();
+
+  const ask = (question, papers = null) => {
+    const before = scope;
+    openTab("chat");
+    if (papers) setScope(papers, "");
+    fill(box(), question);
+    // Gradio reads the fields in its next turn.
+    setTimeout(() => {
+      one("#ask").click();
+      if (papers) setTimeout(() => setScope(before.ids, before.label), 300);
+    }, 60);
+  };
+
+  // Only some papers are asked: told above the ask box, kept until it is taken back.
+  let scope = { ids: [], label: "" };
+  const setScope = (ids, label) => {
+    scope = { ids, label };
+    const bar = one(".scope");
+    if (!bar) return;
+    bar.hidden = ids.length === 0;
+    const count = ids.length === 1 ? "1 paper" : `${ids.length.toLocaleString("en")} papers`;
+    one(".scope-text", bar).textContent = `Asking ${count} only${label ? `: ${label}` : ""}`;
+    fill(one("#scope textarea, #scope input"), ids.length ? JSON.stringify(ids) : "");
+  };
+
+  const escapeHtml = (text) => {
+    const holder = document.createElement("span");
+    holder.textContent = text;
+    return holder.innerHTML.replaceAll('"', "&quot;");
+  };
+
+  // Calls of the server. What goes wrong is said, whatever it was.
+  const notice = document.createElement("div");
+  notice.id = "notice";
+  notice.setAttribute("role", "alert");
+  notice.hidden = true;
+  document.body.append(notice);
+  let noticeTimer = 0;
+  const tell = (text, hint = "") => {
+    notice.textContent = hint ? `${text} Try: ${hint}` : text;
+    notice.hidden = false;
+    clearTimeout(noticeTimer);
+    noticeTimer = setTimeout(() => (notice.hidden = true), 12_000);
+  };
+  const caller = (serverOf) =>
+    new Proxy(
+      {},
+      {
+        get: (_, name) => async (wanted) => {
+          let answer;
+          try {
+            answer = await serverOf()[name](wanted);
+          } catch {
+            answer = { error: "The assistant does not answer.", hint: "reload this page" };
+          }
+          if (!answer?.error) return answer;
+          tell(answer.error, answer.hint);
+          throw new Error(answer.error);
+        },
+      },
+    );
+  const desk = caller(() => window.deskServer);
+  // Told already.
+  addEventListener("unhandledrejection", (event) => notice.hidden || event.preventDefault());
+
+  Object.assign(own, { download, caller, tell, copy, say, ask, openTab, setScope, escapeHtml });
+
+  // The sources panel shows one turn at a time. Those of an earlier one are fetched.
+  const sectionOf = (turn) =>
+    all("#sources-panel .sources").find((section) => section.dataset.turn === turn);
+  const showSources = async (turn) => {
+    let wanted = sectionOf(turn);
+    if (!wanted) {
+      const { conversation } = one(`#turns .turn[data-turn="${turn}"]`).dataset;
+      // Safe HTML: the server has written it, as all of this page.
+      const markup = await desk.sources({ conversation, number: Number(turn) });
+      one(".past-sources").innerHTML = markup;
+      wanted = sectionOf(turn);
+    }
     if (!wanted) return null;
-    for (const section of sections) section.hidden = section !== wanted;
+    for (const section of all("#sources-panel .sources")) section.hidden = section !== wanted;
     return wanted;
+  };
+
+  // An answer that stands alone has its sources below it.
+  const sourcesOf = (element) => {
+    const alone = element.closest(".standalone");
+    return alone ? one(".sources", alone) : showSources(element.dataset.turn);
   };
 
   const light = (elements) => {
@@ -29,8 +149,8 @@
     if (folded) folded.open = true;
   };
 
-  const showCitation = (chip) => {
-    const section = showSources(chip.dataset.turn);
+  const showCitation = async (chip) => {
+    const section = await sourcesOf(chip);
     if (!section) return;
     const name = chip.dataset.mark;
     const marks = all("mark", section).filter((mark) =>
@@ -40,12 +160,12 @@
     hideTip();
     light([chip, ...marks, ...numbers]);
     openUp(marks[0]);
-    show(marks[0], "nearest");
+    show(marks[0], "center");
   };
 
-  const showPaper = (button) => {
-    const section = showSources(button.dataset.turn);
-    const paper = section && document.getElementById(button.dataset.paper);
+  const showPaper = async (button) => {
+    const section = await sourcesOf(button);
+    const paper = section && one(`#${button.dataset.paper}`, section);
     if (!paper) return;
     openUp(paper);
     light([paper]);
@@ -61,22 +181,164 @@
   };
 
   const edit = (button) => {
-    const box = one("#question textarea");
-    box.value = button.dataset.question;
-    box.dispatchEvent(new Event("input", { bubbles: true }));
-    box.focus();
-    box.setSelectionRange(box.value.length, box.value.length);
+    fill(box(), button.dataset.question);
+    box().focus();
+    box().setSelectionRange(box().value.length, box().value.length);
   };
+
+  const again = (button) => {
+    const { question, papers } = button.dataset;
+    ask(question, papers ? JSON.parse(papers) : null);
+  };
+
+  // What is wanted of the server: a turn of a conversation, or the conversation.
+  const turnOf = (element) => {
+    const turn = element.closest(".turn");
+    if (!turn) return { conversation: conversationHere(), number: null };
+    return { conversation: turn.dataset.conversation, number: Number(turn.dataset.turn) };
+  };
+  const conversationHere = () => one("#current .turn")?.dataset.conversation;
+
+  const copyAnswer = async (button) => {
+    const file = await desk.save({ ...turnOf(button), form: "markdown" });
+    await copy(file.content);
+    say(button, "Copied");
+  };
+  const save = async (button) => {
+    button.closest("details").open = false;
+    download(await desk.save({ ...turnOf(button), form: button.dataset.form }));
+  };
+  const copyLink = async (button) => {
+    await copy(location.href);
+    say(button, "Copied");
+  };
+
+  const press = (button) => {
+    const pressed = button.getAttribute("aria-pressed") !== "true";
+    for (const each of all("[aria-pressed]", button.parentElement))
+      each.setAttribute("aria-pressed", String(pressed && each === button));
+    return pressed;
+  };
+  const good = (button) =>
+    desk.rate({ ...turnOf(button), rating: press(button) ? "good" : null });
+  const bad = async (button) => {
+    const turn = turnOf(button);
+    if (!press(button)) return desk.rate({ ...turn, rating: null });
+    desk.rate({ ...turn, rating: "bad" });
+    const dialog = one("#why");
+    dialog.innerHTML = await desk.why(turn);
+    dialog.onclose = async () => {
+      if (!dialog.returnValue) return;
+      const why = Object.fromEntries(new FormData(one("form", dialog)));
+      await desk.rate({ ...turn, rating: "bad", why });
+      if (dialog.returnValue === "row") download(await desk.rows(turn));
+    };
+    dialog.returnValue = "";
+    dialog.showModal();
+  };
+
+  // History
+  const listHistory = async () => {
+    const words = one("#history .search").value;
+    one("#history .kept-list").innerHTML = await desk.conversations({ words });
+  };
+  const openHistory = () => {
+    one("#history").showModal();
+    listHistory();
+  };
+  const rowOf = (button) => button.closest("li");
+  const rename = (button) => {
+    const row = rowOf(button);
+    const link = one("a", row);
+    const field = document.createElement("input");
+    field.value = link.textContent;
+    field.setAttribute("aria-label", "New title");
+    link.replaceWith(field);
+    field.select();
+    let done = false;
+    const finish = async (keep) => {
+      if (done) return;
+      done = true;
+      if (keep) {
+        const { conversation } = row.dataset;
+        await desk.change({ what: "rename", conversation, title: field.value });
+      }
+      listHistory();
+    };
+    field.addEventListener("blur", () => finish(true));
+    field.addEventListener("keydown", (event) => {
+      if (event.key === "Enter") finish(true);
+      if (event.key === "Escape") {
+        event.preventDefault();
+        event.stopPropagation();
+        finish(false);
+      }
+    });
+  };
+  // Asked twice, in place: a second click on the same button does it.
+  const sure = (button, question) => {
+    if (button.dataset.sure) return true;
+    button.dataset.sure = "yes";
+    const usual = button.textContent;
+    button.textContent = question;
+    setTimeout(() => {
+      delete button.dataset.sure;
+      button.textContent = usual;
+    }, 4_000);
+    return false;
+  };
+  own.sure = sure;
+  const forget = async (button) => {
+    if (!sure(button, "Really delete?")) return;
+    const { conversation } = rowOf(button).dataset;
+    await desk.change({ what: "delete", conversation });
+    if (conversation === conversationHere()) one("#fresh").click();
+    listHistory();
+  };
+  const forgetAll = async (button) => {
+    if (!sure(button, "Really delete all?")) return;
+    await desk.change({ what: "delete all" });
+    one("#fresh").click();
+    listHistory();
+  };
+  document.addEventListener("input", (event) => {
+    if (event.target.matches?.("#history .search")) listHistory();
+  });
 
   const actions = [
     [".turn .chip", showCitation],
     [".show-paper", showPaper],
-    [".show-sources", (button) => show(showSources(button.dataset.turn), "start")],
-    [".back", (button) => show(one(`.turn[data-turn="${button.dataset.turn}"]`), "start")],
+    [
+      ".show-sources",
+      async (button) => show(await sourcesOf(button), "start"),
+    ],
+    [
+      ".back",
+      (button) => {
+        const within = button.closest(".standalone") ?? one("#turns");
+        show(one(`.turn[data-turn="${button.dataset.turn}"]`, within), "start");
+      },
+    ],
     [".more", toggleAbstract],
     [".edit", edit],
+    [".again", again],
+    [".ask-this", (button) => ask(button.dataset.question)],
+    [".turn .copy", copyAnswer],
+    [".save", save],
+    [".copy-link", copyLink],
+    [".rate .good", good],
+    [".rate .bad", bad],
+    [".scope-clear", () => setScope([], "")],
+    [".open-history", openHistory],
+    [".close-dialog", (button) => button.closest("dialog").close()],
+    ["#history .rename", rename],
+    ["#history .delete", forget],
+    ["#history .delete-all", forgetAll],
+    ["#history .rows", async () => download(await desk.rows({}))],
   ];
   document.addEventListener("click", (event) => {
+    for (const menu of all("details.menu[open]"))
+      if (!menu.contains(event.target)) menu.open = false;
     for (const [selector, act] of actions) {
       const target = event.target.closest?.(selector);
       if (target) return act(target);
@@ -87,15 +349,18 @@
   const tip = document.createElement("div");
   tip.id = "tip";
   tip.hidden = true;
-  tip.append(document.createElement("q"), document.createElement("cite"));
+  tip.append(document.createElement("p"), document.createElement("cite"));
   document.body.append(tip);
   const showTip = (chip) => {
-    one("q", tip).textContent = chip.dataset.quote;
+    // The quotation, within its sentence.
+    const quote = document.createElement("mark");
+    quote.textContent = chip.dataset.quote;
+    one("p", tip).replaceChildren(chip.dataset.before, quote, chip.dataset.after);
     one("cite", tip).textContent = chip.dataset.title;
     tip.hidden = false;
     const at = chip.getBoundingClientRect();
     const size = tip.getBoundingClientRect();
-    const right = chip.closest("#turns").getBoundingClientRect().right;
+    const right = chip.closest("#turns, .standalone").getBoundingClientRect().right;
     const left = Math.max(8, Math.min(at.left - 16, right - size.width - 8));
     const above = at.top - size.height - 8;
     tip.style.left = `${left}px`;
@@ -134,7 +399,7 @@
   // Keys.
   const typing = (element) => element?.matches?.("textarea, input, select, [contenteditable]");
   const step = (by) => {
-    const chips = all(".turn .chip");
+    const chips = all(".turn .chip").filter((chip) => chip.checkVisibility());
     if (!chips.length) return;
     const at = chips.indexOf(document.activeElement);
     const next = chips[at < 0 ? (by > 0 ? 0 : chips.length - 1) : at + by];
@@ -142,27 +407,88 @@
   };
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (one("dialog[open]")) return;
     if (event.key === "Escape") {
       hideTip();
-      if (one('.turn[data-state="running"]')) one("#stop")?.click();
+      for (const menu of all("details.menu[open]")) {
+        menu.open = false;
+        one("summary", menu).focus();
+      }
+      if (one('#turns .turn[data-state="running"]')) one("#stop")?.click();
       return;
     }
     if (typing(event.target)) return;
     if (event.key === "/") {
       event.preventDefault();
-      one("#question textarea")?.focus();
+      const panel = all(".tabitem").find((each) => each.checkVisibility());
+      one("#question textarea, input[type=search]", panel)?.focus();
     } else if (event.key === "j") step(1);
     else if (event.key === "k") step(-1);
   });
 
+  // The address leads to the conversation: reloaded, kept as a bookmark, or sent to oneself.
+  let began = false;
+  const rememberConversation = (name) => {
+    const address = new URL(location.href);
+    // Before the first turn is shown, the address knows better than the page.
+    if (!name && !began) return;
+    began = true;
+    if ((address.searchParams.get("conversation") ?? "") === (name ?? "")) return;
+    if (name) address.searchParams.set("conversation", name);
+    else address.searchParams.delete("conversation");
+    history.replaceState(null, "", address);
+  };
+
+  // A connection that is lost comes back by itself; what was typed or being answered is kept.
+  const KEPT = "abstract-assistant-question";
+  const banner = document.createElement("div");
+  banner.id = "lost";
+  banner.setAttribute("role", "alert");
+  banner.hidden = true;
+  banner.textContent =
+    "The assistant cannot be reached. If it was closed, start it again: assistant serve. " +
+    "This page goes on by itself.";
+  document.body.append(banner);
+  const reachable = async () => {
+    try {
+      const answer = await fetch("gradio_api/startup-events", { cache: "no-store" });
+      return answer.status < 500;
+    } catch {
+      return false;
+    }
+  };
+  const watchConnection = async () => {
+    const was = !banner.hidden;
+    let there = await reachable();
+    if (!there && !was) there = await reachable(); // once is no loss
+    if (!there) {
+      banner.hidden = false;
+      // Now, as Gradio reloads the page on its own account, too.
+      const running = one('#turns .turn[data-state="running"] .edit')?.dataset.question;
+      sessionStorage.setItem(KEPT, box()?.value || running || "");
+    } else if (was) {
+      location.reload();
+      return;
+    }
+    setTimeout(watchConnection, there ? 5_000 : 1_500);
+  };
+  setTimeout(watchConnection, 5_000);
+  const kept = sessionStorage.getItem(KEPT);
+  if (kept) {
+    sessionStorage.removeItem(KEPT);
+    setTimeout(() => box().value || fill(box(), kept), 800);
+  }
+
   // A new question comes into view once; after that the reader alone scrolls.
   let newest = 0;
   const followQuestions = () => {
-    const turns = all(".turn");
-    const last = turns[turns.length - 1];
+    const last = one("#current .turn");
+    own.onTurn?.(last);
+    rememberConversation(last?.dataset.conversation);
     const number = Number(last?.dataset.turn ?? 0);
     if (number !== newest) {
       newest = number;
+      one(".past-sources")?.replaceChildren();
       // At once and after layout: a smooth scroll is cut short by the page growing under it.
       if (number > 1) requestAnimationFrame(() => last.scrollIntoView({ block: "start" }));
     }

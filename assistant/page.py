@@ -9,14 +9,17 @@ or not links at all. Knows nothing of Gradio; ``page.css`` and ``page.js`` know 
 from __future__ import annotations
 
 import html
+import json
 import re
 from collections.abc import Sequence
 from itertools import pairwise
 from urllib.parse import urlsplit
 
 from assistant.ahead import Progress
+from assistant.formulas import typeset
+from assistant.sentences import sentence_spans
 from assistant.turn import Turn
-from assistant.types import Citation, Sentence
+from assistant.types import Citation, Closest, Sentence
 from vectorstore import Paper
 
 _MARKER = re.compile(r"\s*\[(\d+)\]")
@@ -65,6 +68,14 @@ def keys() -> str:
     return f'<p class="keys">{"".join(f"<span>{one}</span>" for one in told)}</p>'
 
 
+def scope() -> str:
+    """Where the page tells that only some papers are asked; filled and emptied by ``page.js``."""
+    return (
+        '<p class="scope" hidden><span class="scope-text"></span>'
+        '<button type="button" class="link scope-clear">Ask all papers</button></p>'
+    )
+
+
 def no_sources() -> str:
     """What stands in the sources panel before the first question."""
     return (
@@ -73,13 +84,19 @@ def no_sources() -> str:
     )
 
 
-def turn(value: Turn) -> str:
-    """A question and its answer so far."""
+def past_sources() -> str:
+    """Where ``page.js`` puts the sources of an earlier answer when they are asked for."""
+    return '<div class="past-sources"></div>'
+
+
+def turn(value: Turn, *, conversation: str = "", with_foot: bool = True) -> str:
+    """A question and its answer so far; below, what can be done with it once it is finished."""
+    foot = _foot(value) if with_foot and value.outcome != "running" else ""
     return (
         f'<article class="turn" data-turn="{value.number}" data-state="{value.outcome}" '
-        f'aria-label="Question {value.number}">'
+        f'data-conversation="{_text(conversation)}" aria-label="Question {value.number}">'
         f"{_question(value)}{_stages(value)}"
-        f'<div class="answer">{_answer(value)}</div></article>'
+        f'<div class="answer">{_answer(value)}</div>{foot}</article>'
     )
 
 
@@ -146,7 +163,7 @@ def marked(abstract: str, citations: Sequence[Citation], *, turn_number: int) ->
     pieces: list[str] = []
     for start, end in pairwise(cuts):
         covering = [c for c in spans if c.start <= start and end <= c.end]
-        piece = _text(abstract[start:end])
+        piece = typeset(abstract, start, end)
         if covering:
             ids = " ".join(mark_id(c, turn_number) for c in covering)
             piece = f'<mark data-marks="{ids}">{piece}</mark>'
@@ -233,7 +250,7 @@ def _past_stages(value: Turn) -> list[str]:
     if spent.get("waiting", 0.0) >= 0.1:
         told.append(f"waited {_clock(spent['waiting'])}")
     if "searching" in spent:
-        papers = _count(value.collection_papers, "paper")
+        papers = _searched(value)
         told.append(f"searched {papers}, {_clock(spent['searching'])}")
     if "reading" in spent and value.reading is not None:
         told.append(f"read {value.reading.position}, {_clock(spent['reading'])}")
@@ -253,13 +270,19 @@ def _running_stage(value: Turn) -> str:
         case "waiting":
             return f"{_count(value.ahead, 'question')} ahead of yours{clock}"
         case "searching":
-            return f"searching {_count(value.collection_papers, 'paper')}{clock}"
+            return f"searching {_searched(value)}{clock}"
         case "reading" if value.reading is not None:
             return f"reading {value.reading.position} of {value.reading.total}{clock}"
         case "probing":
             return f"comparing papers{clock}"
         case _:
             return f"writing{clock}"
+
+
+def _searched(value: Turn) -> str:
+    if value.chosen_papers:
+        return _count(value.chosen_papers, "chosen paper")
+    return _count(value.collection_papers, "paper")
 
 
 def _ending(value: Turn) -> str:
@@ -278,7 +301,7 @@ def _answer(value: Turn) -> str:
         return _error(value)
     if value.abstained:
         return _abstention(value)
-    parts = [_sentence(sentence, value.number) for sentence in value.sentences]
+    parts = [_sentence(sentence, value) for sentence in value.sentences]
     if value.answer and value.answer.lead:
         parts.insert(0, f'<p dir="auto">{_text(value.answer.lead)}</p>')
     if value.outcome == "running":
@@ -316,7 +339,7 @@ def _sources_button(value: Turn) -> str:
     )
 
 
-def _sentence(sentence: Sentence, turn_number: int) -> str:
+def _sentence(sentence: Sentence, value: Turn) -> str:
     by_number = {citation.number: citation for citation in sentence.citations}
     pieces: list[str] = []
     used: set[int] = set()
@@ -325,12 +348,12 @@ def _sentence(sentence: Sentence, turn_number: int) -> str:
         citation = by_number.get(int(match[1]))
         if citation is None:
             continue
-        pieces.append(_text(sentence.text[position : match.start()]))
-        pieces.append(_chip(citation, turn_number))
+        pieces.append(typeset(sentence.text, position, match.start()))
+        pieces.append(_chip(citation, value))
         used.add(citation.number)
         position = match.end()
-    pieces.append(_text(sentence.text[position:]))
-    pieces += [_chip(c, turn_number) for c in sentence.citations if c.number not in used]
+    pieces.append(typeset(sentence.text, position))
+    pieces += [_chip(c, value) for c in sentence.citations if c.number not in used]
     kind = "sentence verbatim" if sentence.verbatim else "sentence"
     return f'<p class="{kind}" dir="auto">{"".join(pieces)} {_badge(sentence)}</p>'
 
@@ -348,33 +371,60 @@ def _badge(sentence: Sentence) -> str:
     )
 
 
-def _chip(citation: Citation, turn_number: int) -> str:
+def _chip(citation: Citation, value: Turn) -> str:
     label = f"Source {citation.number}: {citation.quote} ({citation.title})"
+    before, after = _around(citation, value)
     return (
-        f'<button type="button" class="chip" data-turn="{turn_number}" '
-        f'data-mark="{mark_id(citation, turn_number)}" data-quote="{_text(citation.quote)}" '
+        f'<button type="button" class="chip" data-turn="{value.number}" '
+        f'data-mark="{mark_id(citation, value.number)}" data-quote="{_text(citation.quote)}" '
+        f'data-before="{_text(before)}" data-after="{_text(after)}" '
         f'data-title="{_text(citation.title)}" aria-label="{_text(label)}">'
         f"{citation.number}</button>"
     )
+
+
+def _around(citation: Citation, value: Turn) -> tuple[str, str]:
+    """What stands before and behind a quotation in its sentence of the abstract."""
+    abstract = next((p.abstract for p in value.papers if p.id == citation.paper_id), "")
+    if not 0 <= citation.start < citation.end <= len(abstract):
+        return "", ""
+    touched = [
+        (start, end)
+        for start, end in sentence_spans(abstract)
+        if start < citation.end and citation.start < end
+    ]
+    start = min((start for start, _ in touched), default=citation.start)
+    end = max((end for _, end in touched), default=citation.end)
+    return abstract[start : citation.start], abstract[citation.end : end]
 
 
 def _abstention(value: Turn) -> str:
     reason = value.answer.reason if value.answer else None
     why = f'<p dir="auto">{_text(reason[:1].upper() + reason[1:])}.</p>' if reason else ""
     closest = value.answer.closest if value.answer else ()
-    told = "".join(
-        f'<li><button type="button" class="link show-paper" data-turn="{value.number}" '
-        f'data-paper="{_paper_id(value, positions[each.paper_id])}">{_text(each.title)}</button>'
-        f'<q dir="auto">{_text(each.quote)}</q></li>'
-        for positions in [{paper.id: at for at, paper in enumerate(value.papers)}]
-        for each in closest
-    )
+    positions = {paper.id: at for at, paper in enumerate(value.papers)}
+    told = "".join(_closest(value, each, positions[each.paper_id]) for each in closest)
     papers = f"<p>What the closest papers do say:</p><ul>{told}</ul>" if told else ""
     return (
         f'<div class="abstention"><h3>No paper here answers this</h3>{why}{papers}'
-        '<p class="quiet">Other words may help, or a question about what these papers did.</p>'
-        "</div>"
+        '<p class="quiet">Other words for the same thing may help, too.</p></div>'
     )
+
+
+def _closest(value: Turn, closest: Closest, position: int) -> str:
+    question = answerable(closest)
+    return (
+        f'<li><button type="button" class="link show-paper" data-turn="{value.number}" '
+        f'data-paper="{_paper_id(value, position)}">{_text(closest.title)}</button>'
+        f'<q dir="auto">{typeset(closest.quote)}</q>'
+        f'<button type="button" class="link ask-this" data-question="{_text(question)}" '
+        f'aria-label="Ask: {_text(question)}">Ask what its authors propose</button></li>'
+    )
+
+
+def answerable(closest: Closest) -> str:
+    """A question that the paper does answer: 6 of 6 did, for what two abstentions found."""
+    return f"What do the authors of “{closest.title}” propose?"
 
 
 def _error(value: Turn) -> str:
@@ -383,6 +433,49 @@ def _error(value: Turn) -> str:
         '<div class="error" role="alert"><h3>This did not work</h3>'
         f'<p dir="auto">{_text(value.message)}</p>{hint}</div>'
     )
+
+
+SAVED_AS = (
+    ("markdown", "Markdown"),
+    ("html", "HTML"),
+    ("latex", "LaTeX with BibTeX"),
+    ("bibtex", "BibTeX"),
+    ("csl-json", "CSL-JSON (Zotero)"),
+)
+"""Formats of ``export``, and what people call them."""
+
+
+def save_menu(label: str) -> str:
+    """The formats that an answer or a conversation is saved in."""
+    forms = "".join(
+        f'<button type="button" class="save" data-form="{form}">{name}</button>'
+        for form, name in SAVED_AS
+    )
+    return f'<details class="menu"><summary>{label}</summary><div>{forms}</div></details>'
+
+
+def _foot(value: Turn) -> str:
+    asked = f'data-question="{_text(value.question)}"'
+    acts = [f'<button type="button" class="link again" {asked}>Ask again</button>']
+    if value.outcome in ("done", "stopped"):
+        others = [paper.id for paper in value.papers if not _citations_of(value, paper)]
+        if value.sentences and others:
+            ids = _text(json.dumps(others))
+            acts.append(
+                f'<button type="button" class="link again" {asked} data-papers="{ids}" '
+                'title="The same question, of the papers that this answer does not cite">'
+                "Ask the other papers</button>"
+            )
+        acts.append('<button type="button" class="link copy">Copy</button>')
+        acts.append(save_menu("Save as"))
+    if value.outcome == "done":
+        acts.append(
+            '<span class="rate" role="group" aria-label="Was this answer right?">'
+            "<span>Right?</span>"
+            '<button type="button" class="link good" aria-pressed="false">Yes</button>'
+            '<button type="button" class="link bad" aria-pressed="false">No</button></span>'
+        )
+    return f'<div class="turn-foot">{"".join(acts)}</div>'
 
 
 # The sources
@@ -432,8 +525,9 @@ def _paper(value: Turn, position: int, paper: Paper) -> str:
     return (
         f'<article class="paper{" cited" if citations else ""}" '
         f'id="{_paper_id(value, position)}" tabindex="-1">'
-        f'<h3 dir="auto">{number}{_text(paper.title)}</h3>{_byline(value, paper)}'
-        f"{_abstract(value, paper, citations)}{_links(paper, folded=not citations)}</article>"
+        f'<h3 dir="auto">{number}{typeset(paper.title)}</h3>'
+        f"{byline(paper, _paper_state(value, paper))}"
+        f"{_abstract(value, paper, citations)}{links(paper, folded=not citations)}</article>"
     )
 
 
@@ -452,13 +546,13 @@ def _citations_of(value: Turn, paper: Paper) -> list[Citation]:
     return list(found.values())
 
 
-def _byline(value: Turn, paper: Paper) -> str:
+def byline(paper: Paper, state: str = "") -> str:
+    """Authors, year and venue; behind them, what is known of the paper at the moment."""
     authors = ", ".join(paper.authors[:_SHOWN_AUTHORS])
     if len(paper.authors) > _SHOWN_AUTHORS:
         authors += f" and {len(paper.authors) - _SHOWN_AUTHORS} more"
     facts = [authors, str(paper.year) if paper.year is not None else "", paper.venue or ""]
     told = [_text(fact) for fact in facts if fact]
-    state = _paper_state(value, paper)
     if state:
         told.append(f'<span class="state">{state}</span>')
     return f'<p class="byline" dir="auto">{" · ".join(told)}</p>' if told else ""
@@ -480,7 +574,7 @@ def _abstract(value: Turn, paper: Paper, citations: Sequence[Citation]) -> str:
     if citations:
         body = marked(paper.abstract, citations, turn_number=value.number)
         return f'<p class="abstract" dir="auto">{body}</p>'
-    return f'<p class="abstract brief" dir="auto">{_text(paper.abstract)}</p>'
+    return f'<p class="abstract brief" dir="auto">{typeset(paper.abstract)}</p>'
 
 
 def _mark_number(citation: Citation, turn_number: int) -> str:
@@ -490,16 +584,17 @@ def _mark_number(citation: Citation, turn_number: int) -> str:
     )
 
 
-def _links(paper: Paper, *, folded: bool) -> str:
+def links(paper: Paper, *, folded: bool = False) -> str:
+    """Where the paper, its code and its video are."""
     addresses = (("Paper", paper.url), ("Code", paper.code_url), ("Video", paper.video_url))
-    links = [
+    anchors = [
         f'<a href="{_text(address)}" target="_blank" rel="noopener noreferrer">{name}</a>'
         for name, url in addresses
         if (address := safe_url(url)) is not None
     ]
     if folded:
         # Unfolded by page.js: the whole text is there already.
-        links.insert(
+        anchors.insert(
             0, '<button type="button" class="link more" aria-expanded="false">Abstract</button>'
         )
-    return f'<p class="links">{"".join(links)}</p>' if links else ""
+    return f'<p class="links">{"".join(anchors)}</p>' if anchors else ""

@@ -272,16 +272,46 @@ class Assistant:
             reader.read([paper])
         return True
 
+    def use(self, **changes: Any) -> None:
+        """Go on with other settings of the model, once the running question is answered.
+
+        Args:
+            **changes: Settings by name, such as ``model="..."`` or ``threads=2``.
+
+        Raises:
+            SettingsError: A setting is unknown or out of range.
+            ModelError: The model cannot be loaded; then everything stays as it was.
+        """
+        before = self.settings
+        settings = before.changed(**changes)
+        resolve(settings.model, settings.models_dir)
+        try:
+            for _ in self._worker.submit(lambda: self._exchanging(settings)):
+                pass
+        except ModelError:
+            for _ in self._worker.submit(lambda: self._exchanging(before)):
+                pass
+            raise
+
+    def _exchanging(self, settings: Settings) -> Iterator[Event]:
+        self._free_model()
+        self.settings = settings
+        self.__dict__.pop("thresholds", None)  # they are the model's
+        return self._loading()
+
     def _loading(self) -> Iterator[Event]:
         self._open_reader()
         return iter(())
 
-    def close(self) -> None:
-        """Stop what runs and free the model."""
-        self._worker.close()
+    def _free_model(self) -> None:
         if self._model is not None:
             self._model.close()
             self._model = self._reader = None
+
+    def close(self) -> None:
+        """Stop what runs and free the model."""
+        self._worker.close()
+        self._free_model()
         if self._store is not None:
             self._store.close()
             self._store = None

@@ -23,3 +23,8 @@ def resource(name: str) -> Path:
         if path.exists():
             return path
     raise FileNotFoundError(f"{name} is missing from {_PACKAGE}: install abstract-assistant again")
+
+
+def asset(name: str) -> str:
+    """Return the text of a style or script of the page."""
+    return (_PACKAGE / name).read_text(encoding="utf-8")

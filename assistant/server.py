@@ -18,7 +18,8 @@ from assistant.asking import Desk, ServedAssistant
 from assistant.gate import Access, Gate
 from assistant.mcp_server import mcp_routes
 from assistant.metrics import Metrics
-from assistant.web import StreamingAssistant, mount_page
+from assistant.tab_chat import StreamingAssistant
+from assistant.web import mount_page
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -72,6 +73,7 @@ def serve(
     page: bool = True,
     open_browser: bool = False,
     announce: Callable[[str], None] = logger.info,
+    root_path: str = "",
 ) -> None:
     """Serve page and API until interrupted.
 
@@ -82,6 +84,7 @@ def serve(
         page: Whether to serve the page beside the API.
         open_browser: Show the page in the user's browser.
         announce: Told where the server is, and what is unusual about it, a line at a time.
+        root_path: Where a proxy in front of the server shows the page, such as ``/papers``.
 
     Raises:
         OSError: If no port can be had at the host.
@@ -94,7 +97,7 @@ def serve(
         announce(f"Port {port} is taken; using {chosen}.")
     app = build_app(assistant, access)
     if page:
-        mount_page(app, assistant, host=host, port=chosen)
+        mount_page(app, assistant, host=host, port=chosen, root_path=root_path)
     url = f"http://{f'[{host}]' if ':' in host else host}:{chosen}"
 
     def on_start() -> None:

@@ -76,6 +76,13 @@ class Settings(BaseSettings):
     read_ahead: int = Field(
         100, ge=0, description="papers that the chat page reads while nobody asks"
     )
+    conversations: Path = Field(
+        default_factory=lambda: user_data_path(APP) / "conversations.sqlite3",
+        description="file in which the page keeps conversations",
+    )
+    keep_conversations: bool = Field(
+        True, description="keep conversations of the page; false forgets them when it is closed"
+    )
     offline: bool = Field(False, description="never fetch a missing model")
     api_key: SecretStr | None = Field(
         None,

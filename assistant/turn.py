@@ -41,6 +41,8 @@ class Turn:
     question: str
     collection_papers: int
     """Papers in the collection when the question was asked."""
+    chosen_papers: int = 0
+    """Of these, the only ones that were asked; 0 where all were."""
     outcome: Outcome = "running"
     activity: Activity = "searching"
     ahead: int = 0

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from assistant.ahead import Progress
 from assistant.errors import ModelMissingError, QuestionError
+from assistant.settings import Settings, load_settings
 from assistant.types import (
     Answer,
     Citation,
@@ -290,8 +291,14 @@ class ScriptedAssistant:
     papers: int = 68
     asked: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
     filters: list[Filters | None] = field(default_factory=list)
+    used: list[dict[str, object]] = field(default_factory=list)
     closed: list[str] = field(default_factory=list)
     went_on: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def settings(self) -> Settings:
+        """Whatever is set where the tests run, but nothing is kept."""
+        return load_settings(keep_conversations=False)
 
     @property
     def store(self) -> ScriptedStore:
@@ -317,6 +324,10 @@ class ScriptedAssistant:
     def reading_ahead(self) -> Progress:
         """As if some papers were read."""
         return Progress(min(38, self.papers), self.papers)
+
+    def use(self, **changes: object) -> None:
+        """Remember what was changed."""
+        self.used.append(changes)
 
     def ask(
         self, question: str, *, history: Sequence[str] = (), where: Filters | None = None

@@ -24,12 +24,14 @@ HEAVY = (
     "huggingface_hub",
     "ir_measures",
     "langchain_text_splitters",
+    "latex2mathml",
     "limits",
     "llama_cpp",
     "matplotlib",
     "mcp",
     "onnx",
     "onnxruntime",
+    "openTSNE",
     "prometheus_client",
     "pyarrow",
     "pybtex",
@@ -44,10 +46,19 @@ HEAVY = (
 
 _USERS = {
     "llama_cpp": ["assistant/hardware.py", "assistant/llama.py"],
+    "gradio": [
+        "assistant/served.py",
+        "assistant/tab_batch.py",
+        "assistant/tab_chat.py",
+        "assistant/tab_map.py",
+        "assistant/tab_papers.py",
+        "assistant/tab_settings.py",
+        "assistant/web.py",
+    ],
     "pybtex": ["vectorstore/bibliographies.py", "vectorstore/exports.py"],
 }
-"""Where a heavy library has two users: one runs models, the other asks what was built; one reads
-BibTeX, the other writes it."""
+"""Where a heavy library has several users: one runs models, the other asks what was built; one
+reads BibTeX, the other writes it; each tab of the page is a module."""
 
 ADAPTERS = {"assistant/langchain.py": "langchain_core", "assistant/llamaindex.py": "llama_index"}
 """Modules for users of other frameworks, which are extras; nobody else imports either."""

@@ -40,11 +40,14 @@ from vectorstore import Paper
 TAGS = {
     "a", "article", "button", "code", "details", "div", "h2", "h3", "li", "mark", "ol", "p", "q",
     "section", "span", "summary", "sup", "ul",
+    "math", "mrow", "mi", "mn", "mo", "msub", "msup", "mfrac", "mtext",
 }  # fmt: skip
 ATTRIBUTES = {
-    "aria-expanded", "aria-hidden", "aria-label", "class", "data-mark", "data-marks", "data-of",
-    "data-paper", "data-question", "data-quote", "data-state", "data-title", "data-turn", "dir",
-    "hidden", "href", "id", "rel", "role", "tabindex", "target", "title", "type",
+    "aria-expanded", "aria-hidden", "aria-label", "aria-pressed", "class", "data-after",
+    "data-before", "data-conversation", "data-form", "data-mark", "data-marks", "data-of",
+    "data-paper", "data-papers", "data-question", "data-quote", "data-state", "data-title",
+    "data-turn", "dir", "hidden", "href", "id", "rel", "role", "tabindex", "target", "title",
+    "type", "alttext", "display",
 }  # fmt: skip
 
 text = st.text(max_size=60) | st.sampled_from(

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from assistant import Answer, Assistant
-from assistant.errors import ModelError, QuestionError
+from assistant.errors import ModelError, QuestionError, SettingsError
 from assistant.settings import load_settings
 from assistant.types import Done, Draft, Event, Ranked, Reading, Retrieved, Verified
 from vectorstore import IndexMissingError
@@ -210,3 +210,24 @@ def test_a_missing_index_and_a_missing_model_say_what_to_type(
     with Assistant(settings) as broken, pytest.raises(ModelError) as no_model:
         broken.ask("What is there?")
     assert no_model.value.hint
+
+
+def test_another_model_is_used_from_the_next_question_on(
+    bundled_index: Path, models_dir: Path, small_model: Path, tmp_path: Path
+) -> None:
+    settings = load_settings(
+        index=bundled_index, models_dir=models_dir, states_dir=tmp_path, model=str(small_model)
+    )
+    with Assistant(settings, max_papers=1) as changing:
+        changing.use(threads=1)
+        assert changing.settings.threads == 1
+        assert changing.settings.index == bundled_index
+        broken = tmp_path / "broken.gguf"
+        broken.write_bytes(b"GGUF" + bytes(64))
+        with pytest.raises(ModelError):
+            changing.use(model=str(broken))
+        assert changing.settings.model == str(small_model)
+        with pytest.raises(SettingsError):
+            changing.use(threads=0)
+        answer = changing.ask("What is BenchX?", history=())
+        assert answer.model == str(small_model)

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 import pytest
 
 from assistant.errors import QuestionError
+from assistant.runs import Run, Runs, answer_turns
+from assistant.tab_chat import Conversation, _Frame, _Handlers
 from assistant.turn import Turn
 from assistant.types import Event
-from assistant.web import Conversation, Run, Runs, _Frame, _Handlers, answer_turns
 from tests.fakes import ScriptedAssistant, answered_story, default_stories, endless_story
 
 PATIENCE_SECONDS = 30.0
@@ -145,7 +146,7 @@ def test_an_empty_question_changes_nothing(assistant: ScriptedAssistant, questio
 
 def test_only_news_is_sent(assistant: ScriptedAssistant) -> None:
     frames = list(_Handlers(assistant).ask("How fast is it?", Conversation(), "me"))
-    for part in ("past", "past_sources", "box"):
+    for part in ("past", "box"):
         assert [getattr(frame, part) for frame in frames[1:]] == [None] * (len(frames) - 1)
     assert frames[0].box == ""
 

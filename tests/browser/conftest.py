@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -62,6 +63,16 @@ class Journal:
     def asked(self) -> list[tuple[str, tuple[str, ...]]]:
         """Questions with their histories, in order."""
         return [(entry[1], tuple(entry[2])) for entry in self._entries() if entry[0] == "asked"]
+
+    @property
+    def only(self) -> list[tuple[str, ...]]:
+        """The papers that each question was restricted to, in order."""
+        return [tuple(entry[3]) for entry in self._entries() if entry[0] == "asked"]
+
+    @property
+    def used(self) -> list[dict[str, Any]]:
+        """Settings that were changed, in order."""
+        return [entry[1] for entry in self._entries() if entry[0] == "used"]
 
     @property
     def closed(self) -> list[str]:
@@ -154,6 +165,47 @@ def visit(browser: Browser, address: str) -> Iterator[Callable[..., Visit]]:
 def _note_foreign(visit: Visit, url: str) -> None:
     if not url.startswith((visit.address + "/", "data:", "blob:")):
         visit.foreign_requests.append(url)
+
+
+@dataclass
+class Film:
+    """Pictures of a page, one after the other, and how long each is looked at."""
+
+    frames: list[bytes] = field(default_factory=list)
+    milliseconds: list[int] = field(default_factory=list)
+
+    def take(self, page: Page, *, seconds: float = 1.0) -> None:
+        """Add what the page shows now."""
+        self.frames.append(page.screenshot())
+        self.milliseconds.append(round(1000 * seconds))
+
+    def save(self, path: Path) -> None:
+        """Write a picture that moves."""
+        from PIL import Image
+
+        pictures = [
+            Image.open(io.BytesIO(frame)).convert("RGB").quantize(64, dither=Image.Dither.NONE)
+            for frame in self.frames
+        ]
+        pictures[0].save(
+            path,
+            save_all=True,
+            append_images=pictures[1:],
+            duration=self.milliseconds,
+            loop=0,
+            optimize=True,
+        )
+
+
+@pytest.fixture
+def film(tmp_path: Path) -> Iterator[Film]:
+    """Kept in the documentation when asked to by KEEP_SCREENSHOTS=1."""
+    made = Film()
+    yield made
+    keep = os.environ.get("KEEP_SCREENSHOTS") == "1"
+    path = ROOT / "docs" / "screenshots" / "walk.gif" if keep else tmp_path / "walk.gif"
+    made.save(path)
+    assert 0 < path.stat().st_size < 3_000_000
 
 
 @pytest.fixture

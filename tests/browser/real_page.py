@@ -16,6 +16,11 @@ from tests.browser.scripted_page import say
 
 if __name__ == "__main__":
     index, states = (Path(argument) for argument in sys.argv[1:])
-    settings = load_settings(index=index, states_dir=states, max_papers=2)
+    settings = load_settings(
+        index=index,
+        states_dir=states,
+        max_papers=2,
+        conversations=index.parent / "conversations.sqlite3",
+    )
     with Assistant(settings) as assistant:
         serve(assistant, port=7980, announce=say)

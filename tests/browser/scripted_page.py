@@ -1,9 +1,9 @@
 """Serve the page over the scripted assistant, in a process of its own.
 
-Run as ``python -m tests.browser.scripted_page JOURNAL``: the address goes to standard output, what
-happens to the streams to the journal, a JSON list a line: ``["asked", question, history]`` or
-``["closed", question]``. A process of its own because Gradio leaves event loops behind, and tests
-that fail on every warning must not inherit them.
+Run as ``python -m tests.browser.scripted_page JOURNAL [USER:PASSWORD ...]``: the address goes to
+standard output, what happens to the streams to the journal, a JSON list a line:
+``["asked", question, history, papers]`` or ``["closed", question]``. A process of its own because
+Gradio leaves event loops behind, and tests that fail on every warning must not inherit them.
 """
 
 from __future__ import annotations
@@ -13,8 +13,20 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from assistant.gate import Access
+from assistant.logins import read_logins
+from assistant.resources import resource
 from assistant.server import serve
-from tests.fakes import ScriptedAssistant, ScriptedStream, default_stories
+from assistant.settings import Settings, load_settings
+from assistant.setup import SEEDS
+from tests.fakes import (
+    PAPERS,
+    HashEmbedder,
+    ScriptedAssistant,
+    ScriptedStream,
+    default_stories,
+)
+from vectorstore import Paper, Store, read_papers
 from vectorstore.filters import Filters
 
 EXAMPLES = (
@@ -27,13 +39,35 @@ class JournalledAssistant(ScriptedAssistant):
     """Writes down what becomes of each stream."""
 
     journal: Path
+    folder: Path
+    """Of the index and the conversations."""
+    collection: Store
+
+    @property
+    def settings(self) -> Settings:
+        """Everything that is written goes below the folder."""
+        return load_settings(
+            index=self.folder / "index",
+            conversations=self.folder / "conversations.sqlite3",
+            states_dir=self.folder / "states",
+        )
+
+    @property
+    def store(self) -> Store:  # type: ignore[override]
+        """A real index of the stories' papers and bundled ones; only its vectors are made up."""
+        return self.collection
 
     def stream(
         self, question: str, *, history: Sequence[str] = (), where: Filters | None = None
     ) -> ScriptedStream:
         """Play a story, and note it."""
-        self._note("asked", question, list(history))
+        chosen = where.ids if where and where.ids else ()
+        self._note("asked", question, list(history), list(chosen))
         return super().stream(question, history=history, where=where)
+
+    def use(self, **changes: object) -> None:
+        """Note what was changed."""
+        self._note("used", changes)
 
     def _note_closed(self, question: str) -> None:
         self._note("closed", question)
@@ -41,6 +75,14 @@ class JournalledAssistant(ScriptedAssistant):
     def _note(self, *entry: object) -> None:
         with self.journal.open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")
+
+
+def collection(folder: Path) -> Store:
+    """The stories' papers and so many of the bundled ones that there are 68, as the stories say."""
+    bundled = [each for each in read_papers([resource(SEEDS)]) if isinstance(each, Paper)]
+    store = Store.create(folder / "index", HashEmbedder(), rebuild=True)
+    store.ingest([*PAPERS, *bundled[: 68 - len(PAPERS)]])
+    return store
 
 
 def say(line: str) -> None:
@@ -51,4 +93,7 @@ def say(line: str) -> None:
 if __name__ == "__main__":
     assistant = JournalledAssistant(default_stories(), examples=EXAMPLES, pause_seconds=0.03)
     assistant.journal = Path(sys.argv[1])
-    serve(assistant, port=7960, announce=say)
+    assistant.folder = assistant.journal.parent
+    assistant.collection = collection(assistant.folder)
+    access = Access(logins=read_logins(sys.argv[2:]))
+    serve(assistant, access, port=7960, announce=say)

@@ -122,6 +122,7 @@ def test_a_chip_shows_its_quotation_and_leads_to_its_mark(visit: Open) -> None:
     assert "Numbers are the most frequent error." in (chip.get_attribute("aria-label") or "")
 
     chip.click()
+    opened.page.locator("mark.lit").wait_for()
     assert "lit" in (mark.get_attribute("class") or "").split()
     assert opened.page.locator("mark.lit").count() == 1
     box = mark.bounding_box()
@@ -143,7 +144,7 @@ def test_the_sources_of_an_earlier_answer_come_back(visit: Open) -> None:
     assert lit.is_visible()
     assert not opened.page.locator("#sources-now .sources").is_visible()
     later.locator(".chip").click()
-    assert opened.page.locator("mark.lit").inner_text() == "States take 9 MB per page"
+    opened.page.locator("mark.lit", has_text="States take 9 MB per page").wait_for()
 
 
 @pytest.mark.parametrize("way", ["button", "escape"])
@@ -218,7 +219,7 @@ def test_an_abstention_offers_the_closest_papers(visit: Open) -> None:
     turn = opened.turn("done", "What do swans eat?")
     assert "No paper that was read holds it." in turn.inner_text()
     assert turn.locator(".error").count() == 0
-    turn.get_by_role("button", name=PAPERS[2].title).click()
+    turn.get_by_role("button", name=PAPERS[2].title, exact=True).click()
     assert PAPERS[2].title in opened.page.locator("#sources-now .paper.lit").inner_text()
     paper = opened.page.locator("#sources-now .paper").first
     short = paper.locator(".abstract").bounding_box()
@@ -271,7 +272,7 @@ def test_the_keyboard_is_enough(visit: Open, journal: Journal) -> None:
     assert page.evaluate(focused) == "2"
     page.keyboard.press("k")
     page.keyboard.press("Enter")
-    assert page.locator("mark.lit").count() == 1
+    page.locator("mark.lit").wait_for()
 
 
 def test_a_question_can_be_edited_and_asked_again(visit: Open) -> None:
@@ -339,6 +340,7 @@ def test_text_stands_out_from_its_ground(visit: Open, dark: bool) -> None:
         opened.ask(question)
         opened.turn(state, question)
     opened.page.locator("#past .chip").first.click()
+    opened.page.locator("mark.lit").wait_for()
     selectors = [
         ".masthead h1", ".masthead p", ".question h2", ".stages li", ".sentence", ".badge",
         ".chip", ".understood", ".link", ".links a", ".abstention p", ".error h3", ".error p",
@@ -370,6 +372,7 @@ def test_on_a_phone_a_chip_leads_down_and_a_link_back_up(visit: Open) -> None:
     opened.ask("How fast is it?")
     turn = opened.turn("done", "How fast is it?")
     turn.locator(".chip").nth(1).click()
+    opened.page.locator("mark.lit").wait_for()
     assert in_view(opened, "mark.lit")
     assert not in_view(opened, "#current .question")
     opened.page.get_by_role("button", name="Back to the answer").click()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.browser.conftest import ROOT, Visit, served
+from tests.browser.conftest import ROOT, Film, Visit, served
 from tests.browser.test_chat import WATCH
 
 PATIENCE_MILLISECONDS = 300_000
@@ -57,3 +57,55 @@ def test_a_question_is_answered_and_a_stopped_one_frees_the_model(
     assert "BenchX" in page.locator("#sources-now .paper.cited h3").first.inner_text()
     assert page.locator("#sources-now .paper.cited a").first.get_attribute("href")
     screenshot(page, "answer")
+
+
+def test_a_walk_through_the_page(
+    visit: Callable[..., Visit], film: Film, screenshot: Callable[..., None]
+) -> None:
+    """What a newcomer does first, on the real page; kept as a picture that moves."""
+    opened = visit(width=1100, height=690)
+    page = opened.page
+    page.set_default_timeout(PATIENCE_MILLISECONDS)
+    film.take(page, seconds=1.5)
+    question = "How many datasets does BenchX include?"
+    page.locator("#question textarea").press_sequentially(question[:20])
+    film.take(page)
+    page.locator("#question textarea").fill(question)
+    page.keyboard.press("Enter")
+    page.locator("#sources-now .paper").first.wait_for()
+    film.take(page)
+    turn = opened.turn("done", question)
+    film.take(page, seconds=2)
+    chip = turn.locator(".chip").first
+    chip.hover()
+    film.take(page, seconds=2)
+    chip.click()
+    page.locator("mark.lit").first.wait_for()
+    page.wait_for_timeout(400)
+    film.take(page, seconds=2.5)
+
+    opened.ask("Who won the world cup?")
+    opened.turn("done", "Who won the world cup?")
+    film.take(page, seconds=2.5)
+
+    page.get_by_role("tab", name="Papers").click()
+    search = page.get_by_role("searchbox", name="Search papers")
+    search.fill("forgetting unsafe concepts")
+    page.locator(".found", has_text="closest").wait_for()
+    for box in page.locator(".paper-rows input").all()[:3]:
+        box.check()
+    film.take(page, seconds=2)
+
+    page.get_by_role("tab", name="Map").click()
+    page.locator('.map-tab[data-papers="68"]').wait_for()
+    page.wait_for_timeout(400)
+    screenshot(page, "map")
+    film.take(page, seconds=2)
+    page.locator(".region", has_text="unlearning").first.click()
+    page.wait_for_timeout(200)
+    film.take(page, seconds=1.5)
+    page.locator(".map-chosen").get_by_role("button", name="Ask only these").click()
+    opened.ask("What is unlearned besides concepts?")
+    opened.turn("done", "What is unlearned besides concepts?")
+    film.take(page, seconds=2.5)
+    assert "chosen papers" in page.locator("#current .stages").inner_text()

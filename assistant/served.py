@@ -1,0 +1,49 @@
+"""Functions of the server that a page's own scripts call, each with one JSON value in and one out.
+
+What they raise becomes a value, too: a page must say what is wrong and what to do about it.
+"""
+
+# No `from __future__ import annotations`: Gradio finds the request parameter of a function by its
+# annotation, which must therefore be the class itself.
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from assistant.errors import USER_ERRORS
+from assistant.visitors import owner_of
+
+logger = logging.getLogger(__name__)
+
+Answering = Callable[[Any, str], Any]
+"""Takes what is wanted and who wants it."""
+
+
+def served(functions: Sequence[Answering]) -> list[Any]:
+    """Make functions callable by their names from the script of a ``gr.HTML``.
+
+    A function that fails returns an object with ``error`` and ``hint`` instead.
+    """
+    return [_served(function) for function in functions]
+
+
+def complaint(error: Exception) -> dict[str, str]:
+    """An error as the page shows it; what is not meant for the user goes to the log alone."""
+    if isinstance(error, USER_ERRORS):
+        return {"error": str(error), "hint": error.hint or ""}
+    logger.error("a request of the page failed", exc_info=error)
+    said = "Something went wrong inside the assistant; its log has the details."
+    return {"error": said, "hint": "assistant doctor"}
+
+
+def _served(function: Answering) -> Any:
+    import gradio as gr
+
+    def answer(wanted: Any, request: gr.Request) -> Any:
+        try:
+            return function(wanted, owner_of(request))
+        except Exception as error:  # noqa: BLE001 - told to the page, or logged
+            return complaint(error)
+
+    answer.__name__ = function.__name__
+    return answer
