@@ -184,6 +184,7 @@ def search(
     with console.open_store(settings) as store:
         passages = store.search(text, top_k, met)
         words = [store.words_shared(text, each.paper) if explain else () for each in passages]
+        met_by = store.count(met)
     if as_json:
         console.print_json([console.fields_of(passage) for passage in passages])
         return
@@ -193,7 +194,7 @@ def search(
         if explain:
             terminal.show_reasons(passage, shared)
     if not passages:
-        terminal.note("nothing found")
+        terminal.note("nothing found" if met_by else "no paper meets the filters")
 
 
 @configured(*STORE)

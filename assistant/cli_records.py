@@ -9,12 +9,22 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from assistant import console
-from assistant.options import STORE, JsonFlag, configured
+from assistant.options import (
+    STORE,
+    AuthorOption,
+    JsonFlag,
+    VenueOption,
+    WhereOption,
+    YearOption,
+    configured,
+    filters_of,
+)
 
 # No `from __future__ import annotations`: the options below are made of these annotations.
 if TYPE_CHECKING:
     from assistant.settings import Settings
     from vectorstore import Paper
+    from vectorstore.filters import Filters
     from vectorstore.store import Store
 
 PAGE = 50
@@ -67,6 +77,10 @@ def list_papers(
     offset: Annotated[
         int, typer.Option("--offset", min=0, metavar="N", help="Pass over so many.")
     ] = 0,
+    year: YearOption = None,
+    author: AuthorOption = None,
+    venue: VenueOption = None,
+    where: WhereOption = None,
     as_json: JsonFlag = False,
 ) -> None:
     """List papers: id, year, title.
@@ -77,15 +91,17 @@ def list_papers(
       assistant papers list
       assistant papers list --match "chest x-rays" --limit 10
       assistant papers list --sort year --reverse --offset 50
+      assistant papers list --year 2020.. --author Kim --where category=cs.CV
       assistant papers list --json | jq length
     """
     if match is not None and (sort or reverse):
         raise typer.BadParameter("--match puts the best first; give no --sort or --reverse")
+    met = filters_of(year, author, venue, where)
     terminal = console.terminal()
     if limit is None and terminal.is_interactive and not as_json:
         limit = PAGE
     with console.open_store(settings) as store:
-        total, papers = _selected(store, match, sort or Order.ADDED, reverse, limit, offset)
+        total, papers = _selected(store, match, met, sort or Order.ADDED, reverse, limit, offset)
         if as_json:
             console.print_json_list(map(console.fields_of, papers))
             return
@@ -95,7 +111,7 @@ def list_papers(
         last = offset + limit
         terminal.remark(f"{offset + 1} to {last} of {total:,}; the next: --offset {last}")
     elif not total:
-        terminal.note("nothing found" if match else "there are no papers")
+        terminal.note("nothing found" if match or met else "there are no papers")
 
 
 @papers_app.command("show")
@@ -219,6 +235,7 @@ def export_papers(
 def _selected(
     store: "Store",
     match: str | None,
+    where: "Filters | None",
     order: Order,
     reverse: bool,
     limit: int | None,
@@ -226,11 +243,11 @@ def _selected(
 ) -> tuple[int, "Iterator[Paper]"]:
     """Count the papers that are meant, and yield those of the page."""
     if match is None:
-        papers = store.listed(order, reverse=reverse, limit=limit, offset=offset)
-        return len(store), papers
+        papers = store.listed(order, reverse=reverse, limit=limit, offset=offset, where=where)
+        return store.count(where), papers
     most = len(store) if limit is None else offset + limit
     found: Sequence[Paper]
-    found, total = store.holding(match.split(), max(1, most))
+    found, total = store.holding(match.split(), max(1, most), where)
     return total, islice(found, offset, None)
 
 

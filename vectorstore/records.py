@@ -197,12 +197,27 @@ class Records:
         sql = f"{_SELECT} WHERE first_row >= ? AND first_row < ? ORDER BY first_row"
         return [_record(*row) for row in self._rows(sql, [first, stop])]
 
-    def page(self, order: str, *, reverse: bool, limit: int, offset: int) -> list[int]:
+    def page(
+        self,
+        order: str,
+        *,
+        reverse: bool,
+        limit: int,
+        offset: int,
+        among: Sequence[int] | None = None,
+    ) -> list[int]:
         """Return some positions in an order, of those that ``ORDERS`` names.
 
         Papers without a value come last, equal ones in order of ingest.
         """
         value, way = ORDERS[order], "DESC" if reverse else "ASC"
+        if among is not None:
+            sql = (
+                "SELECT position FROM papers WHERE position IN (SELECT value FROM json_each(?)) "  # noqa: S608
+                f"ORDER BY {value} IS NULL, {value} {way}, position LIMIT ? OFFSET ?"
+            )
+            rows = self._rows(sql, [json.dumps(list(among)), limit, offset])
+            return [position for (position,) in rows]
         sql = (
             f"SELECT position FROM papers ORDER BY {value} IS NULL, {value} {way}, position "  # noqa: S608
             "LIMIT ? OFFSET ?"

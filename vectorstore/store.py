@@ -166,6 +166,7 @@ class Store:
         reverse: bool = False,
         limit: int | None = None,
         offset: int = 0,
+        where: Filters | None = None,
     ) -> Iterator[Paper]:
         """Yield some papers in an order; no others are loaded.
 
@@ -174,11 +175,11 @@ class Store:
             reverse: The other way round.
             limit: Most papers to yield; None for all.
             offset: So many are passed over.
+            where: What the papers must meet.
         """
-        records = self._parts.records
-        positions = records.page(
-            order, reverse=reverse, limit=-1 if limit is None else limit, offset=offset
-        )
+        records, most = self._parts.records, -1 if limit is None else limit
+        among = self._positions(where) if where else None
+        positions = records.page(order, reverse=reverse, limit=most, offset=offset, among=among)
         for start in range(0, len(positions), PAPERS_PER_BATCH):
             part = positions[start : start + PAPERS_PER_BATCH]
             found = records.at(part)

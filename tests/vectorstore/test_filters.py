@@ -112,6 +112,7 @@ def test_a_search_finds_what_meets_the_filters_and_nothing_else(
     wanted = expected(where)
     assert ids(store.papers(where)) == wanted
     assert store.count(where) == len(wanted)
+    assert ids(store.listed("title", where=where)) == wanted
     passages = store.search("grebes dive in lake 3", 200, where)
     assert ids(passage.paper for passage in passages) <= wanted
     # Both rankings reach a hundred papers.
