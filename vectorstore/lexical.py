@@ -62,6 +62,7 @@ class LexicalIndex:
         self._folder = folder
         self._index = index
         self._schema = index.schema
+        self._is_clean = False
         self._copy: tempfile.TemporaryDirectory[str] | None = None
         """What is really read, where the folder cannot be written."""
 
@@ -115,6 +116,10 @@ class LexicalIndex:
         with _translated(self._folder):
             # One thread, so that equal scores keep the order of ingest.
             writer = self._index.writer(heap_size=_WRITER_BYTES, num_threads=1)
+            if not self._is_clean:
+                # A killed commit leaves files that the next one would want to make again.
+                writer.garbage_collect_files()
+                self._is_clean = True
             for paper_id in removed_ids:
                 writer.delete_documents_by_term("id", paper_id)
             for position, paper in papers:

@@ -166,6 +166,21 @@ def test_what_another_opening_wrote_is_seen_after_reload(tmp_path: Path) -> None
     assert ids(reader) == {"a"}
 
 
+def test_a_commit_that_was_killed_before_its_end_can_be_made_again(tmp_path: Path) -> None:
+    folder = tmp_path / "lexical"
+    papers = [paper(str(number), f"word {number}") for number in range(20)]
+    put(LexicalIndex.create(folder), papers)
+    before = (folder / "meta.json").read_bytes()
+    put(LexicalIndex.create(folder), [], ["3"])
+    # A commit writes which papers are gone, and then what is valid; it was killed in between.
+    assert list(folder.glob("*.del"))
+    (folder / "meta.json").write_bytes(before)
+    index = LexicalIndex.create(folder)
+    assert "3" in ids(index)
+    put(index, [], ["3"])
+    assert ids(index) == {str(number) for number in range(20)} - {"3"}
+
+
 def test_a_damaged_index_is_an_error_for_the_user(tmp_path: Path) -> None:
     folder = tmp_path / "lexical"
     put(LexicalIndex.create(folder), [paper("a", "word")])
