@@ -188,11 +188,9 @@ def repair(settings: "Settings", as_json: JsonFlag = False) -> None:
     Example:
       assistant repair
     """
-    from vectorstore.store import Store
-
     terminal = console.terminal()
     with terminal.counting("repairing", None, "papers") as progress:
-        done = Store.repair(settings.index, console.open_embedder(settings), progress)
+        done = settings.place.repair(console.open_embedder(settings), progress)
     if as_json:
         console.print_json({"done": done})
     else:
@@ -305,12 +303,10 @@ def _open_report(path: Path, sources: Sequence[str]) -> TextIO:
 def _ingest(
     settings: "Settings", intake: "Intake", terminal: "Terminal", *, prune: bool, rebuild: bool
 ) -> "IngestReport":
-    from vectorstore.store import Store
-
     # Before the index is touched: without a single paper nothing is to happen to it.
     papers = intake.papers()
     with (
-        Store.create(settings.index, console.open_embedder(settings), rebuild=rebuild) as store,
+        settings.place.create(console.open_embedder(settings), rebuild=rebuild) as store,
         terminal.counting("ingesting", None, "papers") as progress,
     ):
         return store.ingest(papers, prune=lambda: prune and not intake.failed, progress=progress)
@@ -319,13 +315,16 @@ def _ingest(
 def _compare(
     settings: "Settings", papers: Iterable["Paper"], terminal: "Terminal", *, rebuild: bool
 ) -> "Difference":
+    from assistant.settings import EMBEDDING_MODEL
     from vectorstore import Difference
-    from vectorstore.store import Store
+    from vectorstore.embedding import MiniLMEmbedder
 
     with terminal.stage("comparing"):
         if rebuild:
             return Difference(sum(1 for _ in papers), 0, 0, 0)
-        return Store.difference(settings.index, papers)
+        # Named, not loaded: comparing needs no model.
+        embedder = MiniLMEmbedder(settings.models_dir / EMBEDDING_MODEL)
+        return settings.place.difference(embedder, papers)
 
 
 def _summary(done: "IngestReport | Difference", *, prune: bool) -> str:

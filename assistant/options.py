@@ -20,6 +20,14 @@ if TYPE_CHECKING:
 
 _OPTIONS: Mapping[str, Any] = {
     "index": Annotated[Path | None, typer.Option("--index", metavar="PATH", help="The index.")],
+    "store": Annotated[
+        str | None,
+        typer.Option(
+            "--store",
+            metavar="URL",
+            help="A Chroma server, http://HOST:PORT[/COLLECTION], in place of a folder.",
+        ),
+    ],
     "model": Annotated[
         str | None,
         typer.Option(
@@ -49,9 +57,9 @@ _VERBOSE = Annotated[
         help="Tell what is going on; twice: with tracebacks.",
     ),
 ]
-STORE = ("index", "offline")
+STORE = ("index", "store", "offline")
 """What a command needs that works on the papers alone."""
-ENGINE = ("index", "model", "gpu_layers", "threads", "offline")
+ENGINE = ("index", "store", "model", "gpu_layers", "threads", "offline")
 """What a command needs that answers questions."""
 
 YearOption = Annotated[

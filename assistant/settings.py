@@ -7,11 +7,12 @@ Each field's default and help text live here and nowhere else; the environment n
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from platformdirs import user_cache_path, user_config_path, user_data_path
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -20,6 +21,10 @@ from pydantic_settings import (
 )
 
 from assistant.errors import SettingsError
+from vectorstore.address import Address
+
+if TYPE_CHECKING:
+    from vectorstore.places import Place
 
 APP = "abstract-assistant"
 DEFAULT_MODEL = "qwen2.5-coder-1.5b-instruct-q4_k_m"
@@ -40,8 +45,18 @@ class Settings(BaseSettings):
     model: str = Field(
         DEFAULT_MODEL, description="catalogue name, path of a GGUF file, or hf:owner/repo/file.gguf"
     )
+    store: str | None = Field(
+        None,
+        description="a Chroma server in place of a folder: http://HOST:PORT[/COLLECTION]",
+    )
+    store_token: SecretStr | None = Field(None, description="token that the Chroma server wants")
+    replicas_dir: Path = Field(
+        default_factory=lambda: user_cache_path(APP) / "replicas",
+        description="folder of the copies of collections on Chroma servers",
+    )
     index: Path = Field(
-        default_factory=lambda: user_data_path(APP) / "index", description="folder of the index"
+        default_factory=lambda chosen: _home(chosen),  # noqa: PLW0108 - defined below
+        description="folder of the index",
     )
     models_dir: Path = Field(
         default_factory=lambda: user_data_path(APP) / "models", description="folder of the models"
@@ -82,10 +97,41 @@ class Settings(BaseSettings):
         files = TomlConfigSettingsSource(settings_cls, toml_file=settings_files())
         return init_settings, env_settings, files
 
+    @field_validator("store")
+    @classmethod
+    def _check_store(cls, text: str | None) -> str | None:
+        return str(Address.parse(text)) if text else None
+
+    @model_validator(mode="after")
+    def _check_one_place(self) -> Self:
+        if self.store and self.index != _copy(self.store, self.replicas_dir):
+            raise ValueError("store and index are given, and each says where the papers are")
+        return self
+
+    @property
+    def place(self) -> Place:
+        """Where the index is."""
+        from vectorstore.places import FolderPlace, ServerPlace
+
+        if self.store is None:
+            return FolderPlace(self.index)
+        token = self.store_token.get_secret_value() if self.store_token else None
+        return ServerPlace(Address.parse(self.store), self.index, token)
+
     @property
     def layers(self) -> int:
         """``gpu_layers`` as llama.cpp wants it: -1 is all."""
         return -1 if self.gpu_layers == "auto" else self.gpu_layers
+
+
+def _home(chosen: Mapping[str, Any]) -> Path:
+    if chosen.get("store"):
+        return _copy(chosen["store"], chosen["replicas_dir"])
+    return user_data_path(APP) / "index"
+
+
+def _copy(store: str, replicas_dir: Path) -> Path:
+    return replicas_dir / Address.parse(store).folder_name
 
 
 def settings_files() -> list[Path]:

@@ -42,7 +42,11 @@ def ensure_ready(settings: Settings, progress: Progress) -> None:
     """
     for model in (EMBEDDING_MODEL, settings.model):
         _ensure_model(model, settings, progress)
-    if "index" not in settings.model_fields_set and not settings.index.exists():
+    if (
+        settings.store is None
+        and "index" not in settings.model_fields_set
+        and not settings.index.exists()
+    ):
         _ingest_seeds(settings, progress)
 
 

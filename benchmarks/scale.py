@@ -74,7 +74,9 @@ class Mixed:
         return unit
 
 
-def embedding_rates(embedder: MiniLMEmbedder, real: Sequence[Paper], folder: Path) -> dict[str, Any]:
+def embedding_rates(
+    embedder: MiniLMEmbedder, real: Sequence[Paper], folder: Path
+) -> dict[str, Any]:
     """Chunks a second of the model alone, all sorted by length, and of an ingest."""
     texts = [embedded_text(paper, chunk) for paper in real for chunk in chunk_paper(paper)]
     embedder.embed(texts[:64])

@@ -37,8 +37,12 @@ HEAVY = (
 )
 """Libraries that take long to import or bring much along."""
 
-_USERS = {"llama_cpp": ["assistant/hardware.py", "assistant/llama.py"]}
-"""Where a heavy library has two users: one runs models, the other asks what was built."""
+_USERS = {
+    "chromadb": ["vectorstore/chroma.py", "vectorstore/server.py"],
+    "llama_cpp": ["assistant/hardware.py", "assistant/llama.py"],
+}
+"""Where a heavy library has two users: Chroma's folders and its servers; one runs models, the other
+asks what was built."""
 
 _PRINTERS = {Path("assistant/cli.py"), Path("assistant/console.py")}
 

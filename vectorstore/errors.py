@@ -7,6 +7,8 @@ StoreError
 ├─ IndexMismatchError  (path)            built with other settings or another version
 ├─ IndexDamagedError   (path)            half-written or foreign
 ├─ IndexLockedError    (path)            another process is writing
+├─ ServerError                           a Chroma server that refuses, or is none
+│  └─ ServerUnreachableError             that does not answer
 ├─ PaperNotFoundError  (paper_id)
 └─ EmbeddingError      (model)           the embedding model is missing or unusable
 
@@ -78,6 +80,14 @@ class IndexDamagedError(IndexMissingError):
 
 class IndexLockedError(IndexMissingError):
     """Another process is writing this index."""
+
+
+class ServerError(StoreError):
+    """A Chroma server refuses, is of another version, or is none."""
+
+
+class ServerUnreachableError(ServerError):
+    """A Chroma server does not answer."""
 
 
 class PaperNotFoundError(StoreError):
