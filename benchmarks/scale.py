@@ -24,13 +24,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
 
 from assistant.models import resolve
 from assistant.settings import EMBEDDING_MODEL, load_settings
 from vectorstore import MiniLMEmbedder, Paper, Store, read_papers
+from vectorstore.chunking import chunk_paper
 from vectorstore.filters import filters
 from vectorstore.writing import embedded_text
-from vectorstore.chunking import chunk_paper
 
 _QUERIES = 100
 _NOISE = 0.02
@@ -39,7 +41,7 @@ _NOISE = 0.02
 def papers_like(real: Sequence[Paper], first: int, stop: int) -> Iterator[Paper]:
     """Papers number ``first`` to before ``stop`` of an endless series."""
     for number in range(first, stop):
-        chance = random.Random(number)
+        chance = random.Random(number)  # noqa: S311 - no secret
         model = real[number % len(real)]
         sentences = model.abstract.split(". ")
         chance.shuffle(sentences)
@@ -158,11 +160,15 @@ def main() -> None:
     settings = load_settings()
     embedder = MiniLMEmbedder(resolve(EMBEDDING_MODEL, settings.models_dir))
     if options.only_search:
-        print(json.dumps(search(real, embedder, options.folder)))
+        sys.stdout.write(json.dumps(search(real, embedder, options.folder)))
         return
     options.folder.mkdir(parents=True, exist_ok=True)
     rates = embedding_rates(embedder, real[:1_000], options.folder / "real")
-    print(json.dumps({name: rates[name] for name in ("alone", "ingest")}), flush=True)
+    console = Console()
+    console.print(
+        f"chunks a second: {rates['alone']:.0f} by the model alone, "
+        f"{rates['ingest']:.0f} by an ingest"
+    )
     rows = []
     for size in options.sizes:
         folder = options.folder / str(size)
@@ -172,10 +178,12 @@ def main() -> None:
         command += ["--folder", str(folder), "--only-search"]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         row |= json.loads(done.stdout)
-        print(json.dumps(row), flush=True)
+        console.print_json(data=row)
         rows.append(row)
-    for name in rows[0]:
-        print(f"| {name} | " + " | ".join(f"{row[name]:,.3g}" for row in rows) + " |")
+    table = Table("", *(f"{row['papers']:,}" for row in rows))
+    for name in list(rows[0])[1:]:
+        table.add_row(name, *(f"{row[name]:,.3g}" for row in rows))
+    console.print(table)
 
 
 if __name__ == "__main__":

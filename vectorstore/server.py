@@ -369,8 +369,10 @@ class Server:
     def close(self) -> None:
         """Let go of the connection."""
         if self._client is not None:
-            self._client.close()  # type: ignore[attr-defined]  # not in the interface class
-            self._client, self._collections = None, {}
+            client, self._client, self._collections = self._client, None, {}
+            client.close()  # type: ignore[attr-defined]  # not in the interface class
+            # By itself the client would leave the connection open.
+            client._server._session.close()  # type: ignore[attr-defined]
 
     def _name(self, part: str) -> str:
         return f"{self.address.collection}-{part}"

@@ -16,6 +16,7 @@ from assistant.models import pull
 from assistant.settings import DEFAULT_MODEL, EMBEDDING_MODEL, Settings, load_settings
 from vectorstore import Paper
 from vectorstore.embedding import MiniLMEmbedder
+from vectorstore.places import FolderPlace
 from vectorstore.store import Store
 
 SMALL = "smollm2-135m-instruct-q4_1"
