@@ -371,8 +371,9 @@ class Server:
         if self._client is not None:
             client, self._client, self._collections = self._client, None, {}
             client.close()  # type: ignore[attr-defined]  # not in the interface class
-            # By itself the client would leave the connection open.
-            client._server._session.close()  # type: ignore[attr-defined]
+            # By itself the client would leave its two connections open.
+            for each in (client, client._admin_client):  # type: ignore[attr-defined]
+                each._server._session.close()  # type: ignore[union-attr]
 
     def _name(self, part: str) -> str:
         return f"{self.address.collection}-{part}"
@@ -453,9 +454,10 @@ class Server:
         except (ChromaError, httpx.HTTPError, OSError) as error:
             raise self._failed(error) from error
         except Exception as error:  # chromadb raises plain ones, with the real one behind them
-            if error.__context__ is None and not isinstance(error, ValueError):
+            behind = _behind(error)
+            if behind is None and not isinstance(error, ValueError):
                 raise
-            raise self._failed(error.__context__ or error) from error
+            raise self._failed(behind or error) from error
 
     def _failed(self, error: BaseException) -> ServerError:
         if isinstance(error, httpx.HTTPStatusError):
@@ -477,6 +479,14 @@ class Server:
 
 _REFUSED = (401, 403)
 _AWAY = (502, 503, 504)
+
+
+def _behind(error: BaseException) -> httpx.HTTPError | None:
+    """Return what went wrong with a request that chromadb tells of in words alone."""
+    before: BaseException | None = error
+    while before is not None and not isinstance(before, httpx.HTTPError):
+        before = before.__cause__ or before.__context__
+    return before
 
 
 def change_of(writer: int, number: int) -> int:

@@ -28,6 +28,7 @@ from vectorstore import (
     Paper,
     PaperNotFoundError,
     Store,
+    StoreError,
     shared,
 )
 from vectorstore.address import DEFAULT_COLLECTION, Address
@@ -90,7 +91,8 @@ class Machines:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
+        with process.stdout as pipe:
+            assert pipe.readline() == "ready\n"
         return process
 
 
@@ -101,8 +103,8 @@ def _shared(store: Store) -> SharedStore:
 
 def go(process: subprocess.Popen[str]) -> None:
     assert process.stdin is not None
-    process.stdin.write("go\n")
-    process.stdin.flush()
+    with process.stdin as pipe:
+        pipe.write("go\n")
 
 
 @pytest.fixture
@@ -121,6 +123,11 @@ def some(first: int, last: int, version: int = 0) -> list[Paper]:
 
 def papers_of(store: Store) -> dict[str, Paper]:
     return {paper.id: paper for paper in store.papers()}
+
+
+def near(similarity: float | None) -> float | None:
+    """A sum of the same products differs in its last digits with the place of a row."""
+    return None if similarity is None else round(similarity, 5)
 
 
 def unnamed_chunks(server: Server) -> list[str]:
@@ -150,10 +157,12 @@ def test_a_server_finds_what_a_folder_finds(machines: Machines, tmp_path: Path) 
                         found = store.search(query, 50, where)
                         expected_found = local.search(query, 50, where)
                         # Equal scores come in the order in which a machine got the papers.
-                        assert {(p.paper.id, p.chunk, p.similarity) for p in found} == {
-                            (p.paper.id, p.chunk, p.similarity) for p in expected_found
+                        assert {(p.paper.id, p.chunk, near(p.similarity)) for p in found} == {
+                            (p.paper.id, p.chunk, near(p.similarity)) for p in expected_found
                         }
-                        assert [p.score for p in found] == [p.score for p in expected_found]
+                        assert [p.score for p in found] == pytest.approx(
+                            [p.score for p in expected_found]
+                        )
                 assert store.document_frequency(["method", "Subject3"]) == {
                     "method": len(local), "Subject3": 0,
                 }  # fmt: skip
@@ -244,9 +253,10 @@ def test_a_paper_that_is_replaced_while_it_is_read_comes_whole(
     versions = iter((1, 2))
 
     def replaced(self: Server, papers: Iterable[SharedPaper]) -> object:
-        if (version := next(versions, None)) is not None:
+        wanted = list(papers)
+        if wanted and (version := next(versions, None)) is not None:
             machines.ingest("one", [synthetic(1, version)])
-        return vectors(self, papers)
+        return vectors(self, wanted)
 
     with machines.open("two") as reader:
         machines.ingest("one", [synthetic(1, 5)])
@@ -279,13 +289,16 @@ def test_two_processes_that_write_at_once_lose_nothing(machines: Machines) -> No
 
 
 def test_two_machines_make_the_collection_at_once(machines: Machines) -> None:
-    errors: list[BaseException] = []
+    errors: list[StoreError] = []
+    ended: list[str] = []
 
     def ingest(name: str, first: int) -> None:
         try:
             machines.ingest(name, some(first, first + 5))
-        except Exception as error:
+        except StoreError as error:
             errors.append(error)
+        finally:
+            ended.append(name)
 
     threads = [threading.Thread(target=ingest, args=(f"m{n}", 5 * n)) for n in range(4)]
     for thread in threads:
@@ -293,6 +306,7 @@ def test_two_machines_make_the_collection_at_once(machines: Machines) -> None:
     for thread in threads:
         thread.join()
     assert errors == []
+    assert len(ended) == 4
     with machines.open("reader") as reader:
         assert len(reader) == 20
         assert reader.check() == []
@@ -304,7 +318,7 @@ def test_two_machines_make_the_collection_at_once(machines: Machines) -> None:
 def test_killed_writers_leave_nothing_half_and_are_completed(machines: Machines) -> None:
     machines.ingest("writer", some(0, 40))
     with machines.open("reader") as reader:
-        for round_ in range(5):
+        for round_ in range(4):
             process = machines.process("writer", 0, 40, 1 + round_ % 2)
             go(process)
             time.sleep(0.03 + 0.07 * round_)
