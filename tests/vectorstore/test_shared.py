@@ -160,8 +160,9 @@ def test_a_server_finds_what_a_folder_finds(machines: Machines, tmp_path: Path) 
                         assert {(p.paper.id, p.chunk, near(p.similarity)) for p in found} == {
                             (p.paper.id, p.chunk, near(p.similarity)) for p in expected_found
                         }
+                        # BM25 counts replaced papers until their segment is merged.
                         assert [p.score for p in found] == pytest.approx(
-                            [p.score for p in expected_found]
+                            [p.score for p in expected_found], abs=0.01
                         )
                 assert store.document_frequency(["method", "Subject3"]) == {
                     "method": len(local), "Subject3": 0,
