@@ -105,7 +105,8 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _check_one_place(self) -> Self:
         if self.store and self.index != _copy(self.store, self.replicas_dir):
-            raise ValueError("store and index are given, and each says where the papers are")
+            reason = "store and index are given, and each says where the papers are"
+            raise SettingsError(reason, name="store", hint="give one of the two")
         return self
 
     @property

@@ -85,6 +85,7 @@ class SharedStore(Store):
             IndexMismatchError: If it was built with another model or chunking.
         """
         folder, wanted = IndexFolder(Path(path)), manifest_of(embedder)
+        is_away = False
         try:
             if rebuild:
                 server.drop()
@@ -94,8 +95,10 @@ class SharedStore(Store):
         except ServerUnreachableError as error:
             if create or rebuild or not is_usable(folder, wanted):
                 raise
+            is_away = True
             logger.warning("%s; what is here of it is searched", error)
         store = cls(server, folder, embedder, Records(folder.records))
+        store._is_away = is_away
         try:
             store._look(progress)
         except BaseException:
