@@ -61,10 +61,12 @@ def open_embedder(settings: Settings) -> Embedder:
 
 def open_store(settings: Settings) -> Store:
     """The index that the settings name."""
-    from vectorstore.store import Store
-
     settings.require_collection()
-    return Store.open(settings.index, open_embedder(settings))
+    embedder = open_embedder(settings)
+    if settings.store is None:
+        return settings.place.open(embedder)
+    with terminal().counting("fetching what is new", None, "papers") as progress:
+        return settings.place.open(embedder, progress)
 
 
 def print_json(value: Any) -> None:

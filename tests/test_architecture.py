@@ -45,6 +45,7 @@ HEAVY = (
 """Libraries that take long to import or bring much along."""
 
 _USERS = {
+    "chromadb": ["vectorstore/chroma.py", "vectorstore/server.py"],
     "llama_cpp": ["assistant/hardware.py", "assistant/llama.py"],
     "gradio": [
         "assistant/served.py",
@@ -57,8 +58,8 @@ _USERS = {
     ],
     "pybtex": ["vectorstore/bibliographies.py", "vectorstore/exports.py"],
 }
-"""Where a heavy library has several users: one runs models, the other asks what was built; one
-reads BibTeX, the other writes it; each tab of the page is a module."""
+"""Where a heavy library has several users: Chroma's folders and its servers; one runs models,
+the other asks what was built; one reads BibTeX, the other writes it; each tab is a module."""
 
 ADAPTERS = {"assistant/langchain.py": "langchain_core", "assistant/llamaindex.py": "llama_index"}
 """Modules for users of other frameworks, which are extras; nobody else imports either."""

@@ -62,10 +62,16 @@ class Store:
     processes go on with what they have and see the new papers at one of their next searches.
     """
 
-    def __init__(self, folder: IndexFolder, embedder: Embedder, records: Records) -> None:
+    def __init__(
+        self,
+        folder: IndexFolder,
+        embedder: Embedder,
+        records: Records,
+        parts: Parts | None = None,
+    ) -> None:
         """Wrap an open index; use ``Store.open`` or ``Store.create``."""
         self._embedder = embedder
-        self._parts = Parts(folder, records, embedder.dimension)
+        self._parts = parts or Parts(folder, records, embedder.dimension)
 
     # --- opening -----------------------------------------------------------------------------
 
@@ -84,7 +90,7 @@ class Store:
         """
         folder = IndexFolder(Path(path))
         folder.require()
-        Manifest.read(folder.path).check(_manifest(embedder), folder.path)
+        Manifest.read(folder.path).check(manifest_of(embedder), folder.path)
         records = Records(folder.records)
         if (records.is_ingesting() or records.pending()) and not folder.is_being_written():
             records.close()
@@ -113,7 +119,7 @@ class Store:
 
     @classmethod
     def _create(cls, folder: IndexFolder, embedder: Embedder, *, cleared: bool) -> Store:
-        wanted = _manifest(embedder)
+        wanted = manifest_of(embedder)
         if folder.prepare(cleared=cleared):
             Manifest.read(folder.path).check(wanted, folder.path)
             return cls(folder, embedder, Records(folder.records, create=True))
@@ -626,13 +632,14 @@ class Store:
 
 def _unusable(folder: IndexFolder, embedder: Embedder) -> str | None:
     try:
-        Manifest.read(folder.path).check(_manifest(embedder), folder.path)
+        Manifest.read(folder.path).check(manifest_of(embedder), folder.path)
     except (IndexMismatchError, IndexDamagedError) as error:
         return str(error)
     return None
 
 
-def _manifest(embedder: Embedder) -> Manifest:
+def manifest_of(embedder: Embedder) -> Manifest:
+    """Return what an index that is built now is built with."""
     return Manifest(
         format_version=FORMAT_VERSION,
         embedder=embedder.name,
