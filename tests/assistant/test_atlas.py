@@ -70,6 +70,9 @@ def test_a_map_is_kept_and_made_again_when_the_papers_change(
     assert second.current is not None
     assert len(second.current.ids) == len(store)
     assert drawn == [len(store)]
+    store.remove(["p0", "p1"])
+    assert finished(second).ready
+    assert set(second.current.ids) == {paper.id for paper in store.papers()}
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"key": "x"}', b"\xff"])

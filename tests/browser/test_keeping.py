@@ -147,6 +147,16 @@ def test_a_judgement_becomes_a_row_of_an_evaluation(visit: Open) -> None:
     assert row["facts"] == [["weather radar"]]
     assert row["complaint"] == "The papers do answer this Look at the radar."
     assert turn.get_by_role("button", name="Yes").get_attribute("aria-pressed") == "false"
+    opened.ask("How fast is it, in summer?")
+    opened.turn("done", "in summer?")
+    past = page.locator("#past .turn").get_by_role("button", name="No", exact=True)
+    assert past.get_attribute("aria-pressed") == "true"
+    page.reload()
+    again = page.locator("#past .turn", has_text="in winter?").get_by_role(
+        "button", name="No", exact=True
+    )
+    again.wait_for()
+    assert again.get_attribute("aria-pressed") == "true"
 
 
 def test_a_question_is_asked_again_and_of_the_other_papers(visit: Open, journal: Journal) -> None:
