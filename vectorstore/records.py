@@ -197,6 +197,10 @@ class Records:
         sql = f"{_SELECT} WHERE first_row >= ? AND first_row < ? ORDER BY first_row"
         return [_record(*row) for row in self._rows(sql, [first, stop])]
 
+    def taken(self) -> list[int]:
+        """Return the positions of all papers, in order."""
+        return [number for (number,) in self._rows("SELECT position FROM papers ORDER BY position")]
+
     def page(
         self,
         order: str,

@@ -369,7 +369,7 @@ class Store:
             The papers in order of their first ingest, and an array of shape (papers, dimension).
         """
         self._parts.refresh()
-        allowed = self._positions(where) if where else range(self._parts.records.positions)
+        allowed = self._positions(where) if where else self._parts.records.taken()
         step = max(1, -(-len(allowed) // most))
         records = list(self._parts.records.at(allowed[::step]).values())
         first = np.array([record.first_row for record in records], np.int64)
