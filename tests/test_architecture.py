@@ -32,6 +32,7 @@ HEAVY = (
     "onnx",
     "onnxruntime",
     "openTSNE",
+    "openpyxl",
     "prometheus_client",
     "pyarrow",
     "pybtex",
@@ -55,10 +56,11 @@ _USERS = {
         "assistant/tab_settings.py",
         "assistant/web.py",
     ],
+    "pyarrow": ["vectorstore/tables.py", "assistant/answers.py"],
     "pybtex": ["vectorstore/bibliographies.py", "vectorstore/exports.py"],
 }
 """Where a heavy library has several users: one runs models, the other asks what was built; one
-reads BibTeX, the other writes it; each tab of the page is a module."""
+reads BibTeX, the other writes it (Parquet likewise); each tab of the page is a module."""
 
 ADAPTERS = {"assistant/langchain.py": "langchain_core", "assistant/llamaindex.py": "llama_index"}
 """Modules for users of other frameworks, which are extras; nobody else imports either."""
