@@ -61,7 +61,7 @@ _USERS = {
     "pybtex": ["vectorstore/bibliographies.py", "vectorstore/exports.py"],
 }
 """Where a heavy library has several users: Chroma's folders and its servers; one runs models, the
-other asks what was built; one reads BibTeX or Parquet, the other writes it; each tab is a module."""
+other asks what was built; one reads BibTeX or Parquet, the other writes; each tab is a module."""
 
 ADAPTERS = {"assistant/langchain.py": "langchain_core", "assistant/llamaindex.py": "llama_index"}
 """Modules for users of other frameworks, which are extras; nobody else imports either."""
