@@ -500,6 +500,33 @@ def test_an_interrupted_batch_says_how_to_go_on_and_does(tmp_path: Path) -> None
     assert ids == [str(number) for number in range(1, 9)]
 
 
+def test_a_batch_chooses_papers_row_by_row_and_reports(
+    scripted: ScriptedAssistant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = []
+
+    @contextmanager
+    def open_assistant(settings: Settings) -> Iterator[ScriptedAssistant]:
+        opened.append(settings.collection)
+        yield scripted
+
+    monkeypatch.setattr(console, "open_assistant", open_assistant)
+    questions = tmp_path / "q.csv"
+    questions.write_text(
+        "question,collection,year\nHow fast?,lungs,2020..\nHow fast,,\nHow large?,lungs,\n"
+        "How far?,no/name,\n"
+    )
+    command = ["batch", str(questions), "-o", str(tmp_path / "a.xlsx")]
+    result = runner.invoke(cli.app, [*command, "--report", str(tmp_path / "r.html")])
+    assert result.exit_code == console.EXIT_PARTLY, result.stderr
+    assert "3 answered, 0 abstained, 1 failed" in result.stderr
+    assert [question for question, _ in scripted.asked] == ["How fast", "How fast?", "How large?"]
+    assert opened.count("lungs") <= 2
+    years = [where.years for where in scripted.filters if where]
+    assert set(years) == {(2020, None)}
+    assert "4 questions" in (tmp_path / "r.html").read_text()
+
+
 # Papers
 
 
