@@ -157,7 +157,12 @@ def saved(path: Path, table: list[list[Any]]) -> Path:
 
 
 def test_a_spreadsheet_of_questions_is_read(tmp_path: Path) -> None:
-    table = [["ID", "Question", "n"], [7, "What?", 2.5], [None, None, None], [8, None, 1]]
+    table: list[list[Any]] = [
+        ["ID", "Question", "n"],
+        [7, "What?", 2.5],
+        [None, None, None],
+        [8, None, 1],
+    ]
     first, second = read_questions(saved(tmp_path / "q.xlsx", table))
     assert first == Question("7", "What?", columns={"n": 2.5})
     assert second.problem == f"{tmp_path / 'q.xlsx'}:4: the question is empty"

@@ -36,7 +36,7 @@ def test_a_report_counts_every_row_and_shows_charts(tmp_path: Path) -> None:
 
 
 def test_columns_of_what_is_expected_make_it_an_evaluation(tmp_path: Path) -> None:
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"question": "one", "expected": "ONE"},
         {"question": "two", "expected": ["three", "four"]},
         {"question": "five", "papers": [PAPERS[0].id]},
