@@ -184,21 +184,21 @@ class Batch:
                 path=str(self._answers_path),
                 hint="name the answers .parquet or .jsonl",
             )
-        if not self._resume and not self._force:
-            self._refuse_loss(journal, len(found))
-
-    def _refuse_loss(self, journal: Journal, found: int) -> None:
-        """Never overwrite unasked what is not asked again, or was not made here."""
         if journal.is_foreign:
             raise AnswersFileError(
                 "is no journal of this program, and the name of one",
                 path=str(journal.path),
                 hint="give the answers another name, or add --force to overwrite it",
             )
+        if not self._resume and not self._force:
+            self._refuse_loss(journal, len(found))
+
+    def _refuse_loss(self, journal: Journal, found: int) -> None:
+        """Never overwrite unasked what is not asked again, or was not made here."""
         lost = journal.kept - found
         if lost:
             raise AnswersFileError(
-                f"an earlier run has answered {lost:,} questions that are not in this file",
+                f"an earlier run has answered questions that are not in this file: {lost:,}",
                 path=str(journal.path if journal.path.exists() else self._answers_path),
                 hint="give another name, or add --resume to let those answers go",
             )

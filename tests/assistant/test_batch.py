@@ -158,7 +158,8 @@ def test_a_journal_torn_anywhere_is_resumed(
         run_batch(StoppedAfter(5), questions, answers)
     journal = journal_of(answers)
     whole = journal.read_bytes()
-    kept = whole[: cut % (len(whole) + 1)]
+    head = whole.index(b"\n") + 1  # comes by a rename, whole
+    kept = whole[: head + cut % (len(whole) - head + 1)]
     journal.write_bytes(kept + junk)
     assistant = EchoAssistant()
     run_batch(assistant, questions, answers, resume=True)
@@ -289,7 +290,7 @@ def test_answers_to_questions_that_are_gone_are_never_dropped_unasked(
     run_batch(EchoAssistant(), questions, answers)
     before = answers.read_bytes()
     write_questions(questions, MIXED[1:])
-    with pytest.raises(AnswersFileError, match="has answered 1 questions") as caught:
+    with pytest.raises(AnswersFileError, match="not in this file: 1") as caught:
         run_batch(EchoAssistant(), questions, answers)
     assert "--resume" in caught.value.hint
     assert answers.read_bytes() == before
