@@ -146,7 +146,7 @@ def _charts(tally: Tally) -> list[str]:
     if tally.unsupported:
         for title, counts in (
             ("Numbers and names that the cited abstracts lack", tally.unsupported),
-            ("Sentences replaced by a quotation, because they could not be verified", tally.quoted),
+            ("Sentences that a quotation stands in for", tally.quoted),
         ):
             named = {f"{number} in an answer": counts[number] for number in sorted(counts)}
             drawn.append(charts.bars(title, named, "answers"))

@@ -13,16 +13,19 @@ the same words afterwards and chooses one of the three; it sees no abstract ther
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
 from assistant import Assistant
+from assistant.batch import Answerer, run_batch
 from assistant.chat_format import chat_format
 from assistant.escaping import json_text
 from assistant.llama import Llama, Span, opened
@@ -32,6 +35,7 @@ from assistant.settings import EMBEDDING_MODEL, load_settings
 from assistant.types import Answer
 from vectorstore import Paper
 from vectorstore.embedding import MiniLMEmbedder
+from vectorstore.filters import Filters
 from vectorstore.store import Store
 
 LABELS = ("yes", "no", "maybe")
@@ -43,13 +47,6 @@ ASKED = (
 
 Row = dict[str, Any]
 console = Console(width=120)
-
-
-class Answering(Protocol):
-    """Either system."""
-
-    def ask(self, question: str) -> Answer:
-        """Answer one question."""
 
 
 def main(
@@ -65,11 +62,9 @@ def main(
     index = folder / "index"
     _build(data / "abstracts.jsonl", index)
     with Assistant(index=index) as assistant:
-        ours = _asked(questions * 2, folder / "ours.jsonl", minutes, lambda: assistant)
+        ours = _asked(questions * 2, folder / "ours.jsonl", minutes, assistant)
         with open_plain(assistant) as pipeline:
-            plain = _asked(
-                questions[:sample], folder / "plain.jsonl", plain_minutes, lambda: pipeline
-            )
+            plain = _asked(questions[:sample], folder / "plain.jsonl", plain_minutes, pipeline)
     settings = load_settings()
     with opened(resolve(settings.model, settings.models_dir), sequences=1) as model:
         judge = _judge(model)
@@ -90,22 +85,40 @@ def _build(abstracts: Path, index: Path) -> None:
         store.ingest(papers)
 
 
-def _asked(
-    questions: Sequence[Row], kept: Path, minutes: float, system: Callable[[], Answering]
-) -> list[Row]:
-    """Rows of as many questions as the time allows, in their order, those kept before first."""
-    rows = _read(kept) if kept.exists() else []
-    until = time.monotonic() + 60 * minutes
-    with kept.open("a", encoding="utf-8") as file:
-        for question in questions[len(rows) :]:
-            if time.monotonic() > until:
-                break
-            answer = system().ask(question["question"])
-            row = _row(question, answer)
-            rows.append(row)
-            file.write(json_text(row) + "\n")
-            file.flush()
-    return rows
+class _TimeIsUpError(BaseException):
+    """No further question; what was answered is kept."""
+
+
+@dataclass
+class _Recorder:
+    """Passes questions on, and takes down what the table needs."""
+
+    system: Answerer
+    questions: Mapping[str, Row]
+    kept: Path
+    until: float
+
+    def ask(
+        self, question: str, *, history: Sequence[str] = (), where: Filters | None = None
+    ) -> Answer:
+        if time.monotonic() > self.until:
+            raise _TimeIsUpError
+        answer = self.system.ask(question, history=history, where=where)
+        with self.kept.open("a", encoding="utf-8") as file:
+            file.write(json_text(_row(self.questions[question], answer)) + "\n")
+        return answer
+
+
+def _asked(questions: Sequence[Row], kept: Path, minutes: float, system: Answerer) -> list[Row]:
+    """Rows of as many questions as the time allows, asked by the batch, those kept before first."""
+    asked = kept.with_suffix(".questions.jsonl")
+    lines = (json_text({"id": q["id"], "question": q["question"]}) + "\n" for q in questions)
+    asked.write_text("".join(lines), encoding="utf-8")
+    known = {question["question"]: question for question in questions}
+    recorder = _Recorder(system, known, kept, time.monotonic() + 60 * minutes)
+    with contextlib.suppress(_TimeIsUpError):
+        run_batch(recorder, asked, kept.with_suffix(".answers.jsonl"))
+    return _read(kept) if kept.exists() else []
 
 
 def _row(question: Row, answer: Answer) -> Row:
