@@ -16,6 +16,9 @@ from assistant.states import state_name
 
 logger = logging.getLogger(__name__)
 
+PASSED_OVER_SECONDS = 15.0
+"""After a server has failed; others are preferred meanwhile."""
+
 
 class ServerPool:
     """Some servers of one model.
@@ -25,8 +28,6 @@ class ServerPool:
         name: The model's, or None for the only one.
         requests: To each at once; None takes as many as it has slots.
     """
-
-    PASSED_OVER_SECONDS = 15.0
 
     def __init__(
         self, servers: Sequence[ModelServer], name: str | None, requests: int | None
@@ -135,7 +136,7 @@ class _Member:
         self.server.abilities = None
         if isinstance(error, ServerGoneError):
             now = asyncio.get_running_loop().time()
-            self.gone_until = now + ServerPool.PASSED_OVER_SECONDS
+            self.gone_until = now + PASSED_OVER_SECONDS
 
 
 class _Lease:

@@ -119,7 +119,8 @@ class ModelServer:
             self._client_made = httpx.AsyncClient(
                 headers=headers,
                 timeout=httpx.Timeout(self._timeout, connect=CONNECT_SECONDS),
-                limits=httpx.Limits(max_connections=None),
+                # A llama-server closes kept connections as it likes, also under a request.
+                limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
                 trust_env=False,  # no proxy: nobody else is contacted
             )
         return self._client_made
@@ -200,13 +201,15 @@ class ModelServer:
             pieces = [each async for each in self.complete(prompt, 1, top=5, forced=forced)]
         except _NotThereError:
             return None
-        except (ModelServerError, ServerGoneError) as error:
-            if forced and isinstance(error, ModelServerError):  # a llama.cpp of before 2026
-                plain = Abilities(abilities.name, abilities.kind, None, abilities.slots)
-                return await self._tried(plain, prompt)
-            if "logprob" in str(error):
-                raise self._without_logprobs() from error
-            raise
+        except ModelServerError:
+            if not is_forced:
+                raise
+            plain = Abilities(abilities.name, abilities.kind, None, abilities.slots)
+            return await self._tried(plain, prompt)  # a llama.cpp of before 2026
+        except ServerGoneError as error:
+            async for _ in self.complete(prompt, 1):
+                pass
+            raise self._without_logprobs() from error  # else it does answer
         if not any(token.top for piece in pieces for token in piece.tokens):
             raise self._without_logprobs()
         return abilities
