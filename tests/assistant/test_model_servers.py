@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from assistant import Assistant
+from assistant import Assistant, doctor
 from assistant.chat_format import chat_format
 from assistant.engine import Engine, StoppedError
 from assistant.errors import ModelError, ModelServerError
@@ -367,6 +367,38 @@ def test_an_address_is_taken_apart() -> None:
     with pytest.raises(ModelServerError) as refused:
         ModelAddress.parse("openai:http://me:secret@host/v1")
     assert "secret" not in str(refused.value)
+
+
+def test_the_doctor_says_what_servers_can_do_and_that_they_are_talked_to(
+    server: Running, tmp_path: Path
+) -> None:
+    settings = load_settings(
+        index=tmp_path / "index",
+        models_dir=tmp_path / "models",
+        model=f"openai:{server.url}",
+        model_key=KEY,
+    )
+    told = doctor.examine(settings)
+    (model,) = [each for each in told if each.topic == "model"]
+    assert model.level == "ok"
+    assert "2 requests at once" in model.message
+    assert f"talks to the servers of the model: openai:{server.url}" in [
+        each.message for each in told
+    ]
+    assert KEY not in "".join(each.message for each in told)
+    (refused,) = [
+        each
+        for each in doctor.examine(settings.changed(model_key="wrong"))
+        if each.topic == "model"
+    ]
+    assert refused.level == "problem"
+    assert "ASSISTANT_MODEL_KEY" in (refused.hint or "")
+
+
+def test_what_needs_the_file_of_a_model_says_that_there_is_none(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="runs on a server") as refused:
+        resolve("openai:http://host/v1", tmp_path)
+    assert "--model" in refused.value.hint
 
 
 # The whole
