@@ -7,8 +7,11 @@ tokenised without, so no paper and no question can end a turn or start one.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+
+Messages = list[dict[str, str]]
 
 _PAPER, _SUFFIX = "\x02paper\x03", "\x02suffix\x03"
 
@@ -39,12 +42,25 @@ def chat_format(template: str | None, system: str, *, bos: str = "", eos: str = 
     Raises:
         ValueError: The template does not render both marks in order.
     """
+    return cut_format(lambda messages: _render(template or CHATML, messages, bos, eos), system)
+
+
+def cut_format(render: Callable[[Messages], str | None], system: str) -> ChatFormat:
+    """Cut what somebody else makes of messages; as `chat_format`.
+
+    Args:
+        render: Messages to the text of a prompt, with the head of the reply; None if refused.
+        system: The system text.
+
+    Raises:
+        ValueError: The text of the user does not come through.
+    """
     user = _PAPER + _SUFFIX
     for messages in (
         [{"role": "system", "content": system}, {"role": "user", "content": user}],
         [{"role": "user", "content": f"{system}\n\n{user}"}],
     ):
-        text = _render(template or CHATML, messages, bos, eos)
+        text = render(messages)
         if text and text.count(user) == 1:
             before, after = text.split(user)
             if system in before:
@@ -52,7 +68,7 @@ def chat_format(template: str | None, system: str, *, bos: str = "", eos: str = 
     raise ValueError("the model's chat template does not keep the text of a user's turn")
 
 
-def _render(template: str, messages: list[dict[str, str]], bos: str, eos: str) -> str | None:
+def _render(template: str, messages: Messages, bos: str, eos: str) -> str | None:
     from jinja2 import TemplateError
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 from assistant import hardware
 from assistant.catalogue import catalogue
 from assistant.errors import USER_ERRORS, ModelError
+from assistant.model_address import ModelAddress, is_served
 from assistant.models import resolve, verify
 from assistant.settings import EMBEDDING_MODEL, Settings
 from vectorstore.folder import can_write
@@ -208,7 +209,23 @@ def _needed_memory(settings: Settings) -> int | None:
 
 def _models(settings: Settings, *, full: bool) -> Iterator[Finding]:
     for topic, name in (("model", settings.model), ("embedding model", EMBEDDING_MODEL)):
-        yield _model(topic, name, settings.models_dir, full=full)
+        if is_served(name):
+            yield _served(settings)
+        else:
+            yield _model(topic, name, settings.models_dir, full=full)
+
+
+def _served(settings: Settings) -> Finding:
+    from assistant.engines import look_at_servers
+
+    try:
+        urls = ModelAddress.parse(settings.model).urls
+        found = look_at_servers(settings)
+    except ModelError as error:
+        return Finding("problem", "model", str(error), error.hint)
+    odds = "tells" if found.likelihood else "does not tell"
+    message = f"{found.name} on {', '.join(urls)}, which {odds} how likely a question is"
+    return Finding("ok", "model", f"{message}; {found.slots} requests at once to each")
 
 
 def _model(topic: str, name: str, models_dir: Path, *, full: bool) -> Finding:
@@ -242,6 +259,8 @@ def _gpu(settings: Settings, build: hardware.Build, *, full: bool) -> Iterator[F
         yield _without_offload(settings)
         if not full:
             return
+    if is_served(settings.model):
+        return
     try:
         path = resolve(settings.model, settings.models_dir)
     except ModelError as error:
@@ -366,7 +385,7 @@ def _network(settings: Settings) -> Finding:
     missing = [
         name
         for name in dict.fromkeys((settings.model, EMBEDDING_MODEL))
-        if not _is_here(name, settings.models_dir)
+        if not is_served(name) and not _is_here(name, settings.models_dir)
     ]
     if settings.offline:
         return Finding("ok", "network", "talks to no host: offline is set")

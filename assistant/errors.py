@@ -9,7 +9,8 @@ AssistantError
 ├─ ConversationsError   (path)        kept conversations that cannot be read or written
 ├─ ServerError                        a page that must not be served like this
 ├─ UnavailableError                   a question that cannot be served now
-└─ ModelError           (model)       a model file that cannot be loaded or run
+└─ ModelError           (model)       a model that cannot be loaded or run
+   ├─ ModelServerError                a server of models that cannot be used
    ├─ ModelMissingError               not there
    └─ ModelDamagedError               there, but not the bytes that were promised
 
@@ -89,6 +90,10 @@ class ModelError(AssistantError):
     def __init__(self, message: str, *, model: str, hint: str) -> None:
         super().__init__(message, hint=hint)
         self.model = model
+
+
+class ModelServerError(ModelError):
+    """A server of models cannot be reached, or does not do what is needed."""
 
 
 class ModelMissingError(ModelError):

@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from assistant.engine import StoppedError
 from assistant.errors import ModelDamagedError, ModelError
 
 logger = logging.getLogger(__name__)
@@ -35,10 +36,6 @@ SCORED_BATCH_TOKENS = 128
 
 class CacheFullError(Exception):
     """The KV cache has no room for this batch; the caller frees sequences and tries again."""
-
-
-class StoppedError(Exception):
-    """The computation was stopped from outside, between two operations of the graph."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ from assistant.fetch import (
     hash_file,
     hub_file,
 )
+from assistant.model_address import is_served
 
 __all__ = [
     "Installed",
@@ -108,6 +109,12 @@ def resolve(model: str, models_dir: Path) -> Path:
     """
     if model.startswith(HUB_PREFIX):
         return _resolve_hub(model, models_dir)
+    if is_served(model):
+        raise ModelError(
+            f"{model} runs on a server: there is no file of it here",
+            model=model,
+            hint="name a model of this disk with --model, see assistant models list",
+        )
     entry = catalogue().get(model)
     if entry is None:
         return _resolve_path(model)

@@ -40,7 +40,8 @@ _OPTIONS: Mapping[str, Any] = {
         typer.Option(
             "--model",
             metavar="MODEL",
-            help="A name of `assistant models list`, a GGUF file, or hf:owner/repo/file.gguf.",
+            help="A name of `assistant models list`, a GGUF file, hf:owner/repo/file.gguf, "
+            "or openai:http://HOST:PORT/v1#NAME for a model server.",
         ),
     ],
     "gpu_layers": Annotated[

@@ -17,7 +17,6 @@ import logging
 import statistics
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -25,16 +24,15 @@ from assistant.ahead import Progress, ReadAhead
 from assistant.answering import Answering
 from assistant.calibration import Thresholds, kept
 from assistant.collection import Listing, about_collection, look_up
+from assistant.engine import Asked, Engine, StoppedError
+from assistant.engines import check_engine, open_engine
 from assistant.errors import ModelError
-from assistant.llama import Llama, StoppedError
-from assistant.models import resolve, sha256_of
+from assistant.models import resolve
 from assistant.prompts import load_prompts
 from assistant.question import asks_for_several, checked, refers_back, shifts_subject
-from assistant.reader import Asked, Reader
 from assistant.resources import resource
 from assistant.sentences import ends_sentence, sentence_spans
 from assistant.settings import EMBEDDING_MODEL, Settings, load_settings
-from assistant.states import StateCache
 from assistant.streams import AsyncEventStream, EventStream, Worker
 from assistant.types import (
     Answer,
@@ -77,8 +75,6 @@ ANSWER_TOKENS, BULLET_TOKENS = 200, 120
 MOST_BULLETS = 4
 _NO_PAPERS = "there is no paper in the collection"
 _NONE_MEETS = "no paper of the collection meets the filters"
-CONTEXT_TOKENS = 6144
-MEMORY_BYTES = 192_000_000
 
 EXAMPLES = (
     "Which papers make diffusion models forget unsafe concepts, and how?",
@@ -104,8 +100,7 @@ class Assistant:
         self.settings = load_settings(**flags) if settings is None else settings.changed(**flags)
         self._prompts = load_prompts(resource("prompts/answer.toml"))
         self._store: Store | None = None
-        self._reader: Reader | None = None
-        self._model: Llama | None = None
+        self._engine: Engine | None = None
         self._ahead: ReadAhead | None = None
         self._opening = threading.Lock()
         self._worker = Worker(interrupt=self._stop_model, rearm=self._rearm_model)
@@ -125,7 +120,8 @@ class Assistant:
         Raises:
             QuestionError: There is no question in it.
             StoreError: The index is missing, damaged or of another make.
-            ModelError: The model is missing, damaged, or does not fit into memory.
+            ModelError: The model is missing, damaged, does not fit into memory, or its server
+                cannot be used.
         """
         with self.stream(question, history=history, where=where) as events:
             for event in events:
@@ -247,14 +243,14 @@ class Assistant:
         return read
 
     def _warming(self, papers: Sequence[Paper]) -> Iterator[int]:
-        reader, read = self._open_reader(), 0
-        self._choose_threads()
+        engine, read = self._open_engine(), 0
+        engine.prepare()
         for paper in papers:
-            if not reader.is_read(paper):
-                if not reader.has_room:
+            if not engine.is_read(paper):
+                if not engine.has_room:
                     continue
                 try:
-                    reader.read([paper])
+                    engine.read([paper])
                 except StoppedError:
                     return
             read += 1
@@ -262,13 +258,13 @@ class Assistant:
 
     def _read_one(self, ahead: ReadAhead) -> bool:
         """Read one paper; whether there may be another."""
-        reader = self._open_reader()
-        paper = ahead.next(reader.is_read)
-        if paper is None or not reader.has_room:
+        engine = self._open_engine()
+        paper = ahead.next(engine.is_read)
+        if paper is None or not engine.has_room:
             return False
-        self._choose_threads()
+        engine.prepare()
         with contextlib.suppress(StoppedError):
-            reader.read([paper])
+            engine.read([paper])
         return True
 
     def use(self, **changes: Any) -> None:
@@ -283,7 +279,7 @@ class Assistant:
         """
         before = self.settings
         settings = before.changed(**changes)
-        resolve(settings.model, settings.models_dir)
+        check_engine(settings)
         try:
             for _ in self._worker.submit(lambda: self._exchanging(settings)):
                 pass
@@ -299,13 +295,13 @@ class Assistant:
         return self._loading()
 
     def _loading(self) -> Iterator[Event]:
-        self._open_reader()
+        self._open_engine()
         return iter(())
 
     def _free_model(self) -> None:
-        if self._model is not None:
-            self._model.close()
-            self._model = self._reader = None
+        if self._engine is not None:
+            self._engine.close()
+            self._engine = None
 
     def close(self) -> None:
         """Stop what runs and free the model."""
@@ -345,36 +341,17 @@ class Assistant:
     # The model; all of it on the worker's thread, but for the stop
 
     def _stop_model(self) -> None:
-        if self._model is not None:
-            self._model.stop.set()
+        if self._engine is not None:
+            self._engine.stop()
 
     def _rearm_model(self) -> None:
-        if self._model is not None:
-            self._model.stop.clear()
+        if self._engine is not None:
+            self._engine.rearm()
 
-    def _open_reader(self) -> Reader:
-        if self._reader is None:
-            path = resolve(self.settings.model, self.settings.models_dir)
-            model = Llama(
-                path,
-                context_tokens=CONTEXT_TOKENS,
-                gpu_layers=self.settings.layers,
-                threads=self.settings.threads,
-            )
-            try:
-                self._reader = Reader(model, self._prompts, functools.partial(self._states, path))
-            except BaseException:
-                model.close()
-                raise
-            self._model = model
-        return self._reader
-
-    def _states(self, path: Path, name: str) -> StateCache:
-        return StateCache(
-            self.settings.states_dir / f"{sha256_of(path)[:16]}-{name}",
-            disk_bytes=int(self.settings.states_gigabytes * 1e9),
-            memory_bytes=MEMORY_BYTES,
-        )
+    def _open_engine(self) -> Engine:
+        if self._engine is None:
+            self._engine = open_engine(self.settings, self._prompts)
+        return self._engine
 
     # The steps
 
@@ -394,27 +371,23 @@ class Assistant:
             if not run.passages:
                 yield self._done(run, "abstained", _NO_PAPERS if run.where is None else _NONE_MEETS)
                 return
-            reader = self._open_reader()
-            reader.start_counting()
-            self._choose_threads()
+            engine = self._open_engine()
+            engine.start_counting()
+            engine.prepare()
             question, context = (run.question, run.earlier) if run.shifts else (run.asked, "")
-            with reader.asking(question, context=context) as asked:
-                yield from self._weigh(run, asked, reader)
+            with engine.asking(question, context=context) as asked:
+                yield from self._weigh(run, asked, engine)
                 yield from self._answer(run, asked, store)
         except StoppedError:
             logger.info("stopped after %.1f s", run.seconds)
 
-    def _choose_threads(self) -> None:
-        if self._model is not None:
-            self._model.choose_threads()
-
-    def _weigh(self, run: Answering, asked: Asked, reader: Reader) -> Iterator[Event]:
+    def _weigh(self, run: Answering, asked: Asked, engine: Engine) -> Iterator[Event]:
         """Let the papers meet the question, as many of them as it takes to be sure."""
         papers = [passage.paper for passage in run.passages]
-        unread = [paper.id for paper in papers if not reader.is_read(paper)]
+        unread = [paper.id for paper in papers if not engine.is_read(paper)]
         sizes = iter(() if asks_for_several(run.asked) else WAVES)
         while papers:
-            size = next(sizes, len(papers))
+            size = max(next(sizes, len(papers)), engine.at_once)
             wave, papers = papers[:size], papers[size:]
             for paper in wave:
                 if paper.id in unread:
@@ -514,8 +487,8 @@ class Assistant:
         closest: Sequence[Evidence] = (),
     ) -> Done:
         tokens = Tokens()
-        if self._reader and run.likelihoods:
-            tokens = Tokens(**dataclasses.asdict(self._reader.counts))
+        if self._engine and run.likelihoods:
+            tokens = Tokens(**dataclasses.asdict(self._engine.counts))
         answer = run.finished(
             status, reason, model=self.settings.model, tokens=tokens, closest=closest
         )

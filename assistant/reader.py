@@ -22,9 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assistant.chat_format import chat_format
+from assistant.engine import Counts
 from assistant.errors import ModelError
 from assistant.llama import Llama, Span
 from assistant.lookup import Lookup
+from assistant.prompt_parts import NO, YES, PromptParts
 from assistant.prompts import Prompts
 from assistant.states import StateCache, state_name
 from vectorstore import Paper
@@ -36,20 +38,6 @@ PAPER_TOKENS = 1536
 
 FRESH_TOKENS = 400
 """Room that is kept free for what is written."""
-
-_YES, _NO = ("Yes", " Yes", "yes", " yes"), ("No", " No", "no", " no")
-_AFFIRMED = "Yes.\n"
-"""How the reply of a paper begins that is to answer."""
-
-
-@dataclass(slots=True)
-class Counts:
-    """Tokens, and papers read for the first time, since the count was started."""
-
-    reused: int = 0
-    prefilled: int = 0
-    decoded: int = 0
-    papers_read: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +60,6 @@ class Reader:
         self, model: Llama, prompts: Prompts, open_states: Callable[[str], StateCache]
     ) -> None:
         self._model = model
-        self._prompts = prompts
         self.counts = Counts()
         try:
             layout = chat_format(
@@ -85,24 +72,13 @@ class Reader:
             raise ModelError(
                 f"{model.path.name}: {error}", model=model.path.name, hint="assistant models list"
             ) from error
-        self._prefix = model.tokenize(layout.before, special=True)
-        ending = model.tokenize(layout.after, special=True)
-        before, _, after = prompts.question.template.partition("$question")
-        # The logits behind the last token are those of the question's first.
-        *self._question, self._last = model.tokenize(before.rstrip(" "))
-        self._ending = [*model.tokenize(after), *ending]
-        self._after = [
-            *model.tokenize(f"{after}\n{prompts.reminder.template.strip()}"),
-            *ending,
-        ]
-        self._instruction = [
-            *model.tokenize(f"\n\n{prompts.answer.template.strip()}"),
-            *self._question,
-        ]
-        self._affirmed = model.tokenize(_AFFIRMED)
+        self._parts: PromptParts[int] = PromptParts(
+            prompts, layout, model.tokenize, lambda tokens: tokens[:PAPER_TOKENS]
+        )
+        self._prefix = self._parts.prefix
         self._replies = [
             [tokens[0] for text in texts if len(tokens := model.tokenize(text)) == 1]
-            for texts in (_YES, _NO)
+            for texts in (YES, NO)
         ]
         self._states = open_states(
             state_name(model.fingerprint(), array("i", self._prefix).tobytes())
@@ -110,6 +86,24 @@ class Reader:
         self._slots: OrderedDict[str, _Slot] = OrderedDict()
         self._fresh: set[str] = set()
         model.decode([Span(0, 0, self._prefix)])
+
+    at_once = 1
+
+    def prepare(self) -> None:
+        """Take as many threads as there are usable cores."""
+        self._model.choose_threads()
+
+    def stop(self) -> None:
+        """Stop the model between two operations, from whatever thread."""
+        self._model.stop.set()
+
+    def rearm(self) -> None:
+        """Let the model run again."""
+        self._model.stop.clear()
+
+    def close(self) -> None:
+        """Free the model."""
+        self._model.close()
 
     def start_counting(self) -> None:
         """Count tokens from nothing: what is read from here on was not reused."""
@@ -156,8 +150,7 @@ class Reader:
                 self._place(name, tokens)
 
     def _block(self, paper: Paper) -> tuple[str, list[int]]:
-        text = self._prompts.paper.substitute(title=paper.title, abstract=paper.abstract).strip()
-        tokens = self._model.tokenize(text)[:PAPER_TOKENS] + self._instruction
+        tokens = self._parts.block(paper)
         return state_name(array("i", tokens).tobytes()), tokens
 
     def _make_room(self, tokens: int, keep: Set[str]) -> None:
@@ -228,16 +221,15 @@ class Reader:
     # Questions
 
     @contextmanager
-    def asking(self, question: str, *, context: str = "") -> Iterator[Asked]:
+    def asking(self, question: str, *, context: str = "") -> Iterator[ReaderAsked]:
         """Put a question to papers; at the end they stand as they did before.
 
         Args:
             question: Plain text, whatever it holds.
             context: Stands in front of it, and does not count when papers are ranked.
         """
-        words = self._model.tokenize(f" {question}")
-        stem = [self._last, *(self._model.tokenize(f" {context}") if context else ()), *words]
-        asked = Asked(self, stem, scored=len(words))
+        stem, scored = self._parts.stem(question, context)
+        asked = ReaderAsked(self, stem, scored=scored)
         try:
             yield asked
         finally:
@@ -281,7 +273,7 @@ class Reader:
             position += 1
 
 
-class Asked:
+class ReaderAsked:
     """A question that stands after each of some papers.
 
     Attributes:
@@ -309,7 +301,7 @@ class Asked:
             Those that were weighed now: all but the last ones, if the cache has no room for them.
         """
         reader = self._reader
-        fresh = len(self._stem) + len(reader._after)
+        fresh = len(self._stem) + len(reader._parts.after)
         fitting = reader._fitting(
             [paper for paper in papers if paper.id not in self._slots], self._slots, fresh
         )
@@ -319,7 +311,7 @@ class Asked:
         slots = {paper.id: reader._slot(paper) for paper in fitting}
         self._slots |= slots
         stems = [Span(slot.sequence, slot.end, self._stem) for slot in slots.values()]
-        likelihoods, logits = reader._model.weigh(stems, self._scored, reader._after)
+        likelihoods, logits = reader._model.weigh(stems, self._scored, reader._parts.after)
         reader.counts.prefilled += len(stems) * self._asked_tokens
         for nth, paper in enumerate(fitting):
             self.likelihoods[paper.id] = float(likelihoods[nth])
@@ -355,18 +347,18 @@ class Asked:
     def _affirmed(self, paper: Paper) -> Span:
         """Yes, behind a paper and the question: there the answer begins."""
         position = self._slots[paper.id].end + self._asked_tokens
-        return Span(self._reader._scratch, position, self._reader._affirmed)
+        return Span(self._reader._scratch, position, self._reader._parts.affirmed)
 
     def _instead(self, paper: Paper, instruction: str) -> Span:
         """The question and what to do about it, behind a paper's abstract."""
         reader = self._reader
-        position = self._slots[paper.id].end - len(reader._instruction)
-        behind = [*reader._model.tokenize(f"\n{instruction.strip()}"), *reader._ending]
-        return Span(reader._scratch, position, [*reader._question, *self._stem, *behind])
+        block = reader._block(paper)[1]
+        position = len(reader._prefix) + len(reader._parts.abstract(block))
+        return Span(reader._scratch, position, reader._parts.instead(self._stem, instruction))
 
     @property
     def _asked_tokens(self) -> int:
-        return len(self._stem) + len(self._reader._after)
+        return len(self._stem) + len(self._reader._parts.after)
 
     def _leave(self) -> None:
         for slot in self._slots.values():

@@ -46,7 +46,21 @@ class Settings(BaseSettings):
     )
 
     model: str = Field(
-        DEFAULT_MODEL, description="catalogue name, path of a GGUF file, or hf:owner/repo/file.gguf"
+        DEFAULT_MODEL,
+        description="catalogue name, path of a GGUF file, hf:owner/repo/file.gguf, "
+        "or openai:http://HOST:PORT/v1[,URL...][#NAME] for model servers",
+    )
+    model_key: SecretStr | None = Field(None, description="key that the model servers want")
+    model_requests: int | None = Field(
+        None, ge=1, le=256, description="requests to a model server at once; default: its slots"
+    )
+    model_timeout: float = Field(
+        120.0, gt=0, description="seconds of silence after which a model server counts as dead"
+    )
+    model_template: Path | None = Field(
+        None,
+        description="file of the Jinja chat template, for servers that do not apply it; "
+        "default: ChatML",
     )
     collection: str = Field(DEFAULT_COLLECTION, description="name of the collection of papers")
     collections_dir: Path = Field(

@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from assistant.errors import ModelMissingError
+from assistant.model_address import is_served
 from assistant.models import pull, resolve
 from assistant.resources import resource
 from assistant.settings import EMBEDDING_MODEL, Settings
@@ -42,7 +43,8 @@ def ensure_ready(settings: Settings, progress: Progress) -> None:
     """
     settings.require_collection()
     for model in (EMBEDDING_MODEL, settings.model):
-        _ensure_model(model, settings, progress)
+        if not is_served(model):
+            _ensure_model(model, settings, progress)
     if settings.is_default_index and not settings.index.exists():
         _ingest_seeds(settings, progress)
 

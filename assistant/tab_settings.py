@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from assistant import page_settings
 from assistant.ahead import Progress
 from assistant.conversations import Conversations
+from assistant.model_address import is_served
 from assistant.page_settings import ModelRow, Overview, Place
 from assistant.resources import asset
 from assistant.served import complaint, served
@@ -180,5 +181,6 @@ def _models(settings: Settings) -> tuple[ModelRow, ...]:
     ]
     if settings.model not in {row.name for row in known}:
         size = here[settings.model].bytes if settings.model in here else 0
-        known.insert(0, ModelRow(settings.model, "a file of yours", "unknown", size, "in use"))
+        what = "on model servers" if is_served(settings.model) else "a file of yours"
+        known.insert(0, ModelRow(settings.model, what, "unknown", size, "in use"))
     return tuple(known)

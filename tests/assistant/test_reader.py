@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from assistant.chat_format import chat_format
-from assistant.llama import Llama, Span, StoppedError
+from assistant.engine import StoppedError
+from assistant.llama import Llama, Span
 from assistant.prompts import load_prompts
 from assistant.reader import Reader
 from assistant.resources import resource
