@@ -27,6 +27,8 @@ MOST_REGIONS = 20
 NAMED_BY = 4_000
 """Papers whose words name the regions."""
 NAME_WORDS = 3
+EVERY = 1 << 40
+"""More papers than any collection has."""
 GRID = 10_000
 """Coordinates are whole numbers from 0 to this."""
 
@@ -130,7 +132,8 @@ def draw(source: Source, tell: Callable[[float, str], None]) -> Map:
     from vectorstore.projection import project
 
     tell(0.0, "Collecting the papers")
-    papers, vectors = source.sample(max(1, len(source)))
+    # Not as many as there are: the store counts the places of removed papers, too.
+    papers, vectors = source.sample(EVERY)
     if not papers:
         return Map((), (), (), (), ())
     places = project(vectors, progress=lambda done: tell(0.1 + 0.7 * done, "Laying out the papers"))

@@ -2,42 +2,55 @@
 
 Each finished answer goes to a journal beside the answers and is flushed to the disk; the answers
 themselves are made from it at the end, in the order of the questions, by one rename. So a run
-that is killed loses at most the question it was at, and the answers are whole or absent. Knows
-nothing of the terminal and of how a question is answered.
+that is killed loses at most the question it was at, and the answers are whole or absent. A question
+is recognised by its content, wherever it stands. Knows nothing of the terminal and of how a
+question is answered.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-import json
+import itertools
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from types import TracebackType
+from typing import Protocol, Self
 
 from filelock import FileLock, Timeout
 
-from assistant.errors import USER_ERRORS, AnswersFileError
-from assistant.escaping import csv_cell, json_text, markdown_line, markdown_text, shorten
-from assistant.questions import Question, history_of, read_questions
-from assistant.types import Answer, Timings, Tokens
+from assistant.answers import (
+    ENDINGS,
+    Fields,
+    Rows,
+    ending_of,
+    error_fields,
+    note_kinds,
+    write_answers,
+)
+from assistant.errors import USER_ERRORS, AnswersFileError, QuestionError
+from assistant.journal import Journal
+from assistant.question_rows import Row
+from assistant.questions import Question, QuestionFile, question_of
+from assistant.spreadsheets import MOST_ROWS
+from assistant.types import Answer
+from vectorstore.filters import Filters
 
 logger = logging.getLogger(__name__)
 
-Fields = dict[str, Any]
-"""The fields of an answer, as ``Answer.as_dict`` gives them."""
-_Key = tuple[str, str, tuple[str, ...]]
+WINDOW = 2_000
+"""Questions that are put in order at a time; finding the paper of each takes 10 ms."""
 
 
 class Answerer(Protocol):
     """What a batch needs of an `Assistant`."""
 
-    def ask(self, question: str, *, history: Sequence[str] = ()) -> Answer:
+    def ask(
+        self, question: str, *, history: Sequence[str] = (), where: Filters | None = None
+    ) -> Answer:
         """Answer one question; an abstention is an answer."""
 
 
@@ -84,8 +97,22 @@ def run_batch(
         QuestionFileError, AnswersFileError: Before any question is asked.
         OSError: The journal or the answers cannot be written (a full disk).
     """
-    batch = prepare_batch(questions_path, answers_path, resume=resume, force=force)
-    return batch.run(assistant, progress=progress)
+    with prepare_batch(questions_path, answers_path, resume=resume, force=force) as batch:
+        return batch.run(answering_all(assistant), progress=progress)
+
+
+def answering_all(assistant: Answerer) -> Callable[[str], Answerer]:
+    """The one assistant that there is; a row that names a collection fails."""
+
+    def assistant_for(collection: str) -> Answerer:
+        if collection:
+            raise QuestionError(
+                f"collection {collection} cannot be asked here",
+                hint=f"assistant batch QUESTIONS -o ANSWERS --collection {collection}",
+            )
+        return assistant
+
+    return assistant_for
 
 
 def prepare_batch(
@@ -97,60 +124,108 @@ def prepare_batch(
 ) -> Batch:
     """Check everything that can be checked before a question is asked.
 
+    What an earlier run of the same command has answered is kept, also if questions were added,
+    moved or given other columns since; a question that failed is asked again.
+
     Args:
         questions_path: See `read_questions`.
-        answers_path: Ends in .jsonl, .csv or .md.
-        resume: Keep what an earlier run has answered. A row is the same if its id, question and
-            history are; a question that failed is asked again.
-        force: Overwrite the answers and the journal of an earlier run.
+        answers_path: Its ending is one of ``ENDINGS``.
+        resume: Go on even if questions were changed or taken away; their answers are lost.
+        force: Ask everything again, in place of the answers and the journal of an earlier run.
 
     Raises:
         QuestionFileError: The questions cannot be read.
-        AnswersFileError: The answers have another ending, no folder, or are there already.
+        AnswersFileError: The answers have another ending, no folder, or are those of other
+            questions.
     """
     answers = Path(answers_path)
     _check_target(answers, questions_path)
-    questions = read_questions(questions_path)
-    journal = answers.with_name(answers.name + ".partial.jsonl")
-    if resume:
-        kept = _kept_answers(answers, journal)
-    else:
-        kept = {}
-        if not force:
-            _refuse_overwrite(answers, journal)
-    return Batch(questions, answers, journal, kept)
+    questions = QuestionFile(questions_path)
+    try:
+        return Batch(questions, answers, resume=resume, force=force)
+    except BaseException:
+        questions.close()
+        raise
 
 
 class Batch:
     """A checked run: questions, where the answers go, and the answers that are there already."""
 
     def __init__(
-        self,
-        questions: Sequence[Question],
-        answers_path: Path,
-        journal_path: Path,
-        kept: Mapping[_Key, Fields],
+        self, questions: QuestionFile, answers: Path, *, resume: bool = False, force: bool = False
     ) -> None:
-        self._questions = tuple(questions)
-        self._answers_path = answers_path
-        self._journal_path = journal_path
-        self._answers = dict(kept)
-        finished = sum(_key(question) in self._answers for question in self._questions)
-        self.report = BatchReport(total=len(self._questions))
-        self.pending = sum(q.problem is None for q in self._questions) - finished
-        """Questions that the assistant will be asked."""
+        self._questions = questions
+        self._answers_path = answers
+        self._keeps_itself = ending_of(answers) == ".jsonl"
+        """The answers hold everything that the journal does."""
+        self._resume, self._force = resume, force
+        self._kinds: dict[str, set[str]] = {}
+        self._started = 0.0
+        self._progress: Callable[[BatchReport], None] | None = None
+        with closing(self._open_journal()) as journal:
+            self.report = BatchReport(total=0)
+            self.pending = 0
+            """Questions that the assistant will be asked."""
+            self._look_over(journal)
+
+    def _look_over(self, journal: Journal) -> None:
+        total, found, pending = 0, set[bytes](), set[bytes]()
+        for question in self._questions:
+            total += 1
+            note_kinds(self._kinds, question.columns)
+            if question.problem is None:
+                content = question.content
+                (found if content in journal else pending).add(content)
+        self.report = BatchReport(total=total)
+        self.pending = len(pending)
+        if ending_of(self._answers_path) == ".xlsx" and total >= MOST_ROWS:
+            raise AnswersFileError(
+                f"a sheet holds {MOST_ROWS - 1:,} rows, and there are {total:,} questions",
+                path=str(self._answers_path),
+                hint="name the answers .parquet or .jsonl",
+            )
+        if journal.is_foreign:
+            raise AnswersFileError(
+                "is no journal of this program, and the name of one",
+                path=str(journal.path),
+                hint="give the answers another name, or add --force to overwrite it",
+            )
+        if not self._resume and not self._force:
+            self._refuse_loss(journal, len(found))
+
+    def _refuse_loss(self, journal: Journal, found: int) -> None:
+        """Never overwrite unasked what is not asked again, or was not made here."""
+        lost = journal.kept - found
+        if lost:
+            raise AnswersFileError(
+                f"an earlier run has answered questions that are not in this file: {lost:,}",
+                path=str(journal.path if journal.path.exists() else self._answers_path),
+                hint="give another name, or add --resume to let those answers go",
+            )
+        if self._answers_path.exists() and not journal.is_ours:
+            raise AnswersFileError(
+                "is there already",
+                path=str(self._answers_path),
+                hint="give another name, or add --force to overwrite it",
+            )
 
     def run(
         self,
-        assistant: Answerer | None,
+        assistant_for: Callable[[str], Answerer],
         *,
         progress: Callable[[BatchReport], None] | None = None,
+        nearest: Callable[[Question], str] | None = None,
+        report: Callable[[Rows], None] | None = None,
     ) -> BatchReport:
         """Answer what is pending and write the answers.
 
         Args:
-            assistant: Asked one question at a time; None will do if nothing is pending.
+            assistant_for: The assistant of a collection, by its name; asked one question at a
+                time, and those of one collection after the other.
             progress: Told after each question, those that were answered before among them.
+            nearest: The paper closest to a question, by its id; questions on one paper are asked
+                one after the other, so that it is read once.
+            report: Given the questions with their answers, in the order of the file.
 
         Returns:
             The counts. A question that fails, for whatever reason, is a row of status "error".
@@ -160,44 +235,91 @@ class Batch:
             OSError: The disk is full, or the folder cannot be written to.
             KeyboardInterrupt: Passed on; the journal holds every finished answer.
         """
-        started = time.perf_counter()
-        self.report = BatchReport(total=len(self._questions))
-        with self._locked(), _open_journal(self._journal_path, self._answers) as journal:
-            for question in self._questions:
-                resumed = _key(question) in self._answers
-                fields = self._answer(question, assistant, journal)
-                self.report = replace(
-                    self.report.counting(fields["status"], resumed=resumed),
-                    seconds=time.perf_counter() - started,
-                )
-                if progress is not None:
-                    progress(self.report)
+        self._started = time.perf_counter()
+        self._progress = progress
+        self.report = BatchReport(total=self.report.total)
+        with self._locked(), closing(self._open_journal()) as journal:
+            journal.open()
+            questions = iter(self._questions)
+            while window := list(itertools.islice(questions, WINDOW)):
+                pending = self._pending(window, journal)
+                for content, same in _ordered(pending, nearest):
+                    fields = _ask(assistant_for, same[0])
+                    journal.append(content, fields)
+                    for _ in same:
+                        self._count(fields["status"])
+            temporary = self._answers_path.with_name(f".{self._answers_path.name}.tmp")
+            self._write(temporary, journal)
+            if report is not None:
+                report(self._rows(journal))
         # The journal goes last: a kill between the two leaves both, and loses nothing.
-        _replace_file(self._answers_path, self._render())
-        self._journal_path.unlink()
+        temporary.replace(self._answers_path)
+        if self._keeps_itself:
+            journal.path.unlink()
         return self.report
 
-    def _answer(self, question: Question, assistant: Answerer | None, journal: BinaryIO) -> Fields:
-        """The fields of its answer: kept, or complained of, or asked now and written down."""
-        if question.problem is not None:
-            return _error_fields(question.text, question.problem)
-        key = _key(question)
-        if key not in self._answers:
-            if assistant is None:
-                raise ValueError(f"no assistant, and question {question.id} is pending")
-            self._answers[key] = _ask(assistant, question)
-            _append(journal, key, self._answers[key])
-        return self._answers[key]
+    def _pending(self, window: Sequence[Question], journal: Journal) -> dict[bytes, list[Question]]:
+        """What is to be asked, the questions of one content together; the others are counted."""
+        pending: dict[bytes, list[Question]] = {}
+        for question in window:
+            content = question.content
+            if question.problem is not None:
+                self._count("error")
+            elif content in journal:
+                self._count(journal.status(content), resumed=journal.is_earlier(content))
+            else:
+                pending.setdefault(content, []).append(question)
+        return pending
 
-    def _rows(self) -> Iterator[tuple[Question, Fields]]:
+    def _count(self, status: str, *, resumed: bool = False) -> None:
+        seconds = time.perf_counter() - self._started
+        self.report = replace(self.report.counting(status, resumed=resumed), seconds=seconds)
+        if self._progress is not None:
+            self._progress(self.report)
+
+    def close(self) -> None:
+        """Forget the questions."""
+        self._questions.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _rows(self, journal: Journal) -> Iterator[tuple[Question, Fields]]:
         for question in self._questions:
             if question.problem is not None:
-                yield question, _error_fields(question.text, question.problem)
+                yield question, error_fields(question.text, question.problem)
             else:
-                yield question, self._answers[_key(question)]
+                yield question, journal.fields(question.content)
 
-    def _render(self) -> Iterator[str]:
-        return _WRITERS[self._answers_path.suffix.lower()](list(self._rows()))
+    def _write(self, path: Path, journal: Journal) -> None:
+        with path.open("wb") as file:
+            write_answers(file, ending_of(self._answers_path), self._rows(journal), self._kinds)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _open_journal(self) -> Journal:
+        path = self._answers_path.with_name(self._answers_path.name + ".journal.jsonl")
+        finished = self._answers_path if self._keeps_itself else None
+        return Journal(path, finished, self._content_of, fresh=self._force)
+
+    def _content_of(self, row: Fields) -> bytes:
+        """The key of a row of finished answers."""
+        question = question_of(Row(0, row), "", is_table=isinstance(row.get("history"), str))
+        if question.problem is not None or "id" not in row:
+            raise AnswersFileError(
+                "was not written by a batch of this program",
+                path=str(self._answers_path),
+                hint="give the answers another name",
+            )
+        return question.content
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -214,44 +336,46 @@ class Batch:
             ) from error
 
 
-def _ask(assistant: Answerer, question: Question) -> Fields:
+def _ordered(
+    pending: dict[bytes, list[Question]], nearest: Callable[[Question], str] | None
+) -> list[tuple[bytes, list[Question]]]:
+    """What is asked, in the order in which it is: by collection and by the nearest paper."""
+    if nearest is None or len(pending) < 2:
+        return sorted(pending.items(), key=lambda item: item[1][0].collection)
+
+    def place(item: tuple[bytes, list[Question]]) -> tuple[str, str]:
+        question = item[1][0]
+        try:
+            return question.collection, nearest(question)
+        except Exception:  # noqa: BLE001 - whatever is wrong with it becomes its row later
+            return question.collection, ""
+
+    # A sort keeps what is equal in the order of the file. Collections first: each is opened once.
+    by_collection = sorted(pending.items(), key=lambda item: item[1][0].collection)
+    return sorted(by_collection, key=place)
+
+
+def _ask(assistant_for: Callable[[str], Answerer], question: Question) -> Fields:
     started = time.perf_counter()
     try:
-        return assistant.ask(question.text, history=question.history).as_dict()
+        assistant = assistant_for(question.collection)
+        answer = assistant.ask(question.text, history=question.history, where=question.where)
+        return answer.as_dict() | {"question": question.text}
     except USER_ERRORS as error:
         reason = str(error)
     except Exception as error:
         # Whatever is wrong with one question must not cost the answers of the others.
         logger.debug("question %s failed", question.id, exc_info=True)
         reason = f"{type(error).__name__}: {error}"
-    return _error_fields(question.text, reason, seconds=time.perf_counter() - started)
-
-
-def _error_fields(question: str, reason: str, *, seconds: float = 0.0) -> Fields:
-    answer = Answer(
-        question=question,
-        text="",
-        status="error",
-        reason=reason,
-        sentences=(),
-        citations=(),
-        passages=(),
-        timings=Timings(None, None, seconds),
-        tokens=Tokens(),
-        model="",
-    )
-    return answer.as_dict()
-
-
-def _key(question: Question) -> _Key:
-    return question.id, question.text, question.history
+    return error_fields(question.text, reason, seconds=time.perf_counter() - started)
 
 
 def _check_target(answers: Path, questions_path: str | Path) -> None:
     path = str(answers)
-    if answers.suffix.lower() not in _WRITERS:
+    if ending_of(answers) not in ENDINGS:
+        known = f"{', '.join(ENDINGS[:-1])} or {ENDINGS[-1]}"
         raise AnswersFileError(
-            f"unknown ending {answers.suffix!r}", path=path, hint="name it .jsonl, .csv or .md"
+            f"unknown ending {answers.suffix!r}", path=path, hint=f"name it {known}"
         )
     if not answers.parent.is_dir():
         raise AnswersFileError("no such folder", path=path, hint=f"mkdir -p {answers.parent}")
@@ -263,197 +387,3 @@ def _check_target(answers: Path, questions_path: str | Path) -> None:
             path=path,
             hint="give the answers another name",
         )
-
-
-def _refuse_overwrite(answers: Path, journal: Path) -> None:
-    if journal.exists():
-        raise AnswersFileError(
-            "an earlier run was interrupted, its answers so far are there",
-            path=str(journal),
-            hint="add --resume to go on with it, or --force to start over",
-        )
-    if answers.exists():
-        raise AnswersFileError(
-            "is there already",
-            path=str(answers),
-            hint="give another name, or add --force to overwrite it",
-        )
-
-
-def _kept_answers(answers: Path, journal: Path) -> dict[_Key, Fields]:
-    """What an earlier run answered: from its journal, else from its finished JSON Lines."""
-    if journal.exists():
-        return dict(_read_journal(journal))
-    if not answers.exists():
-        return {}
-    if answers.suffix.lower() != ".jsonl":
-        raise AnswersFileError(
-            "is finished: there is nothing to resume",
-            path=str(answers),
-            hint="add --force in place of --resume to ask everything again",
-        )
-    return dict(_read_finished(answers))
-
-
-def _read_journal(path: Path) -> Iterator[tuple[_Key, Fields]]:
-    for entry in _json_objects(path):
-        answer = entry.get("answer")
-        if isinstance(answer, dict) and _is_finished(answer):
-            yield _key_of(entry, path), answer
-
-
-def _read_finished(path: Path) -> Iterator[tuple[_Key, Fields]]:
-    for row in _json_objects(path):
-        if _is_finished(row):
-            answer = {name: row[name] for name in ANSWER_FIELDS}
-            yield _key_of(row, path), answer
-
-
-def _key_of(row: Fields, path: Path) -> _Key:
-    try:
-        return str(row["id"]), str(row["question"]), history_of(row.get("history"))
-    except (KeyError, ValueError) as error:
-        raise AnswersFileError(
-            "was not written by a batch of this program",
-            path=str(path),
-            hint="give the answers another name",
-        ) from error
-
-
-def _is_finished(fields: Fields) -> bool:
-    return fields.keys() >= ANSWER_FIELDS and fields["status"] != "error"
-
-
-def _json_objects(path: Path) -> Iterator[Fields]:
-    """The lines of a file that are whole; a kill or a full disk may have torn the last one."""
-    for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
-        try:
-            value = json.loads(line) if line.strip() else None
-        except ValueError:
-            logger.warning("%s:%d is torn; its question is asked again", path, number)
-            continue
-        if isinstance(value, dict):
-            yield value
-
-
-@contextmanager
-def _open_journal(path: Path, kept: Mapping[_Key, Fields]) -> Iterator[BinaryIO]:
-    """The journal, holding what was kept and nothing torn, open for more."""
-    _replace_file(path, (_journal_line(key, fields) for key, fields in kept.items()))
-    with path.open("ab") as journal:
-        yield journal
-
-
-def _append(journal: BinaryIO, key: _Key, fields: Fields) -> None:
-    journal.write(_journal_line(key, fields).encode())
-    journal.flush()
-    os.fsync(journal.fileno())
-
-
-def _journal_line(key: _Key, fields: Fields) -> str:
-    identifier, question, history = key
-    entry = {"id": identifier, "question": question, "history": history, "answer": fields}
-    return json_text(entry) + "\n"
-
-
-def _replace_file(path: Path, parts: Iterable[str]) -> None:
-    """Write a file so that at every moment the old one or the whole new one is there."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("w", encoding="utf-8", newline="") as file:
-        file.writelines(parts)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-
-
-def _json_rows(rows: Sequence[tuple[Question, Fields]]) -> Iterator[str]:
-    for question, fields in rows:
-        columns = _renamed(question.columns, {"id", *fields})
-        yield json_text({"id": question.id, **columns, **fields}) + "\n"
-
-
-def _csv_rows(rows: Sequence[tuple[Question, Fields]]) -> Iterator[str]:
-    records = [
-        (_renamed(question.columns, _CSV_RESERVED), {"id": question.id}, _flat(fields))
-        for question, fields in rows
-    ]
-    inputs = dict.fromkeys(name for columns, _, _ in records for name in columns)
-    buffer = io.StringIO(newline="")
-    writer = csv.writer(buffer)  # CR LF, as RFC 4180 says
-    writer.writerow(["id", *map(csv_cell, inputs), *_CSV_ANSWER_COLUMNS])
-    for columns, identifier, answer in records:
-        cells = [identifier["id"], *(columns.get(name) for name in inputs), *answer.values()]
-        writer.writerow([csv_cell(cell) for cell in cells])
-        yield buffer.getvalue()
-        buffer.seek(0)
-        buffer.truncate()
-
-
-def _flat(fields: Fields) -> Fields:
-    """An answer in the columns of a table; the passages stay out, they are whole abstracts."""
-    nested = {**fields["timings"], **fields["tokens"]}
-    values = {**fields, **nested, "citations": fields["citations"] or None}
-    return {name: values[name] for name in _CSV_ANSWER_COLUMNS}
-
-
-def _renamed(columns: Mapping[str, Any], reserved: Iterable[str]) -> Fields:
-    """The input columns, with `input_` in front of a name that the answer needs for itself."""
-    taken = {*reserved}
-    renamed: Fields = {}
-    for name, value in columns.items():
-        free = name
-        while free in taken:
-            free = f"input_{free}"
-        taken.add(free)
-        renamed[free] = value
-    return renamed
-
-
-def _markdown_rows(rows: Sequence[tuple[Question, Fields]]) -> Iterator[str]:
-    for question, fields in rows:
-        title = markdown_line(shorten(question.text, _HEADING_CHARS)) or "(no question)"
-        parts = [f"## {markdown_line(question.id)}. {title}", *_markdown_answer(fields)]
-        yield "\n\n".join(parts) + "\n\n"
-
-
-def _markdown_answer(fields: Fields) -> Iterator[str]:
-    if fields["standalone_question"]:
-        yield f"Asked as: *{markdown_line(fields['standalone_question'])}*"
-    if fields["status"] != "answered":
-        label = {"abstained": "No answer", "error": "Failed"}[fields["status"]]
-        told = fields["reason"] and fields["reason"] in fields["text"]
-        why = "" if told else f" {markdown_line(fields['reason'] or 'no reason given')}"
-        yield f"**{label}:**{why}"
-    if fields["text"]:
-        yield markdown_text(fields["text"])
-    for citation in fields["citations"]:
-        quote, title = markdown_line(citation["quote"]), markdown_line(citation["title"])
-        yield f"> {quote}\n>\n> — \\[{citation['number']}\\] *{title}*"
-
-
-ANSWER_FIELDS = _error_fields("", "").keys()
-"""The names of the contract, which no input column may take."""
-
-_CSV_ANSWER_COLUMNS = (
-    "question",
-    "status",
-    "text",
-    "reason",
-    "standalone_question",
-    "citations",
-    "retrieved_seconds",
-    "first_text_seconds",
-    "total_seconds",
-    "reused",
-    "prefilled",
-    "decoded",
-    "model",
-)
-_HEADING_CHARS = 2_000
-"""No question that is answered is longer; what failed for its length need not be shown whole."""
-_CSV_RESERVED = {"id", *_CSV_ANSWER_COLUMNS, *ANSWER_FIELDS}
-_WRITERS: dict[str, Callable[[Sequence[tuple[Question, Fields]]], Iterator[str]]] = {
-    ".jsonl": _json_rows,
-    ".csv": _csv_rows,
-    ".md": _markdown_rows,
-}

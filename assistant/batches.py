@@ -10,6 +10,7 @@ import json
 import logging
 import secrets
 import shutil
+import tempfile
 import threading
 import time
 from collections.abc import Sequence, Sized
@@ -18,7 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from assistant.batch import BatchReport, prepare_batch
+from assistant.batch import BatchReport, run_batch
 from assistant.conversations import Conversations
 from assistant.errors import QuestionError
 from assistant.questions import Question, read_questions
@@ -30,7 +31,7 @@ from vectorstore.filters import Filters
 logger = logging.getLogger(__name__)
 
 _TURNS = "batch"
-FORMS = ("jsonl", "csv", "md")
+FORMS = ("jsonl", "csv", "md", "html")
 """Formats that answers are taken along in."""
 
 
@@ -168,13 +169,10 @@ class Batches:
         if form not in FORMS:
             raise KeyError(form)
         answered = {(turn.question): turn for turn in self.turns(job_id, owner=owner)}
-        folder = self._folder / job_id
-        target = folder / f"taken-{secrets.token_hex(4)}.{form}"
-        try:
-            prepare_batch(_questions(folder), target).run(_Replay(answered))
+        with tempfile.TemporaryDirectory() as folder:
+            target = Path(folder) / f"answers.{form}"
+            run_batch(_Replay(answered), _questions(self._folder / job_id), target)
             return target.read_text(encoding="utf-8")
-        finally:
-            target.unlink(missing_ok=True)
 
     def _look(self, folder: Path) -> Job | None:
         run = self._running.get(folder.name)
@@ -185,11 +183,11 @@ class Batches:
             with closing(_turns(folder)) as kept:
                 turns = kept.turns(_TURNS)
             report = BatchReport(int(note["total"]))
-            for turn in turns:
-                report = report.counting(_status(turn))
-            if (folder / "answers.jsonl").exists():
-                # What could not be asked has a row there, and no turn.
-                report = replace(report, failed=report.failed + report.total - report.done)
+            if "counts" in note:
+                report = replace(report, **note["counts"])
+            else:
+                for turn in turns:
+                    report = report.counting(_status(turn))
             return Job(folder.name, note["owner"], note["name"], float(note["created"]), report)
         except (OSError, ValueError, KeyError):
             logger.warning("no batch in %s", folder, exc_info=True)
@@ -225,10 +223,9 @@ class _Run:
     def _work(self) -> None:
         failure: Exception | None = None
         try:
-            batch = prepare_batch(
-                _questions(self._folder), self._folder / "answers.jsonl", resume=True
-            )
-            batch.run(self, progress=self._note)
+            questions, answers = _questions(self._folder), self._folder / "answers.jsonl"
+            report = run_batch(self, questions, answers, resume=True, progress=self._note)
+            self._keep_counts(report)
         except Paused:
             logger.info("batch %s is paused", self.job.id)
         except Exception as error:
@@ -238,10 +235,22 @@ class _Run:
             self._turns.close()
             self.job = replace(self.job, running=False, failure=failure)
 
+    def _keep_counts(self, report: BatchReport) -> None:
+        """What the turns do not tell: rows that could not be asked, and those that are the same."""
+        path = self._folder / "job.json"
+        note = json.loads(path.read_text(encoding="utf-8"))
+        names = ("answered", "abstained", "failed")
+        note["counts"] = {name: getattr(report, name) for name in names}
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text(json.dumps(note), encoding="utf-8")
+        temporary.replace(path)
+
     def _note(self, report: BatchReport) -> None:
         self.job = replace(self.job, report=report)
 
-    def ask(self, question: str, *, history: Sequence[str] = ()) -> Answer:
+    def ask(
+        self, question: str, *, history: Sequence[str] = (), where: Filters | None = None
+    ) -> Answer:
         """As of an assistant; what was asked is kept as a turn, too."""
         number = self._number.get((question, tuple(history)), len(self._number)) + 1
         turn = Turn(number, question, collection_papers=len(self._assistant.store))
@@ -253,7 +262,7 @@ class _Run:
         if self._paused.is_set():
             raise Paused
         try:
-            with closing(self._assistant.stream(question, history=history)) as stream:
+            with closing(self._assistant.stream(question, history=history, where=where)) as stream:
                 self._stream = stream
                 for event in () if self._paused.is_set() else stream:
                     turn = advance(turn, event, elapsed_seconds=elapsed())
@@ -273,7 +282,13 @@ class _Replay:
 
     answered: dict[str, Turn]
 
-    def ask(self, question: str, *, history: Sequence[str] = ()) -> Answer:  # noqa: ARG002
+    def ask(
+        self,
+        question: str,
+        *,
+        history: Sequence[str] = (),  # noqa: ARG002 - the shape of an assistant
+        where: Filters | None = None,  # noqa: ARG002
+    ) -> Answer:
         turn = self.answered.get(question)
         if turn is None or turn.answer is None:
             reason = turn.message if turn else "It was not asked yet."

@@ -11,6 +11,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from assistant.escaping import plain_line, shorten
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -19,6 +21,7 @@ COLOURS = ("#0072b2", "#e69f00", "#999999", "#cc3311", "#009e73", "#56b4e9")
 """Told apart also by the colour-blind (Okabe and Ito 2008)."""
 
 _WIDTH_INCHES = 7.0
+_MOST_LABEL_CHARS = 48
 
 
 def stacked_bars(
@@ -51,6 +54,23 @@ def cumulative(title: str, series: Mapping[str, Sequence[float]], unit: str) -> 
     if any(series.values()):
         axes.legend(loc="lower right", frameon=False)
     return _svg(figure, axes, title)
+
+
+def bars(title: str, values: Mapping[str, float], unit: str) -> str:
+    """A horizontal bar for each name, in the order given."""
+    figure, axes = _figure(0.9 + 0.3 * len(values))
+    positions = range(len(values))  # not the names: two that read the same are two bars
+    drawn = axes.barh(positions, list(values.values()), color=COLOURS[0])
+    axes.set_yticks(positions, [_shown(name) for name in values])
+    axes.bar_label(drawn, [f"{value:g}" for value in values.values()], padding=3)
+    axes.invert_yaxis()
+    axes.set_xlabel(unit)
+    return _svg(figure, axes, title)
+
+
+def _shown(name: str) -> str:
+    """The name, short enough for an axis, and with nothing in it that would be typeset."""
+    return shorten(plain_line(name), _MOST_LABEL_CHARS).replace("$", r"\$")
 
 
 def calibration(title: str, scores: Sequence[float], outcomes: Sequence[bool], unit: str) -> str:

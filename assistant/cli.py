@@ -223,40 +223,63 @@ def chat(settings: "Settings") -> None:
 def batch(
     settings: "Settings",
     questions: Annotated[
-        str, typer.Argument(metavar="QUESTIONS", help="A .txt, .csv, .tsv or .jsonl file, or -.")
+        str,
+        typer.Argument(
+            metavar="QUESTIONS", help="A file (formats below), or - for standard input."
+        ),
     ],
     answers: Annotated[
-        Path, typer.Option("-o", "--output", metavar="ANSWERS", help="A .jsonl, .csv or .md file.")
+        Path,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="ANSWERS",
+            help="A .jsonl, .csv, .xlsx, .parquet, .md or .html file.",
+        ),
     ],
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with a run that was interrupted.")
+        bool,
+        typer.Option(
+            "--resume", help="Go on even if questions were changed; lets their answers go."
+        ),
     ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Overwrite the answers of an earlier run.")
     ] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option("--report", metavar="HTML", help="What became of the questions, in charts."),
+    ] = None,
 ) -> None:
     """Answer the questions of a file.
 
-    One question a line (.txt), a column `question` (.csv, .tsv; other columns are kept), or
-    objects with `question` and, if you like, `id` and `history`, a list of earlier questions
-    (.jsonl). A question that fails becomes a row of status "error"; the others are answered, and
-    the exit code is 3.
+    One question a line (.txt), a Markdown list (.md), or a column `question` (.csv, .tsv, .xlsx,
+    .jsonl, .parquet; all other columns are kept). Rows may choose the papers that are asked, by
+    `collection`, `year`, `author`, `venue`, `where` (as the options of `assistant ask`) and
+    `only_papers` (ids). A question that fails becomes a row of status "error"; the others are
+    answered, and the exit code is 3.
 
-    Every answer is safe on the disk as soon as it is there, in ANSWERS.partial.jsonl; --resume
-    asks only what is missing and what failed.
+    Every answer is safe on the disk as soon as it is there. After a kill, or when the file of
+    questions has grown, give the same command again: it asks only what is missing and what failed.
+
+    --report writes one HTML file: status, latency, the papers most used, the slowest questions.
+    With columns `expected`, `papers` or `facts` (see `assistant eval`) it says how many answers
+    are right.
 
     Examples:
-      assistant batch questions.txt -o answers.md
-      assistant batch questions.csv -o answers.csv
-      assistant batch questions.jsonl -o answers.jsonl --resume
+      assistant batch questions.txt -o answers.html
+      assistant batch questions.xlsx -o answers.xlsx --report report.html
+      grep '?$' notes.txt | assistant batch - -o answers.jsonl
     """
     from assistant.batch import prepare_batch
 
     if resume and force:
         raise typer.BadParameter("--resume keeps the answers that --force throws away; give one")
-    prepared = prepare_batch(questions, answers, resume=resume, force=force)
-    report = _run_batch(prepared, settings, answers)
-    if report.failed:
+    if report is not None and not report.resolve().parent.is_dir():
+        raise typer.BadParameter(f"no such folder: {report.parent}")
+    with prepare_batch(questions, answers, resume=resume, force=force) as prepared:
+        done = _run_batch(prepared, settings, answers, report)
+    if done.failed:
         raise typer.Exit(EXIT_PARTLY)
 
 
@@ -296,29 +319,37 @@ def doctor(
 # What the commands share
 
 
-def _run_batch(prepared: "Batch", settings: "Settings", answers: Path) -> "BatchReport":
+def _run_batch(
+    prepared: "Batch", settings: "Settings", answers: Path, report: Path | None
+) -> "BatchReport":
+    from assistant.run_report import write_report
     from assistant.terminal import batch_counts
 
     terminal = console.terminal()
+    title = f"Run of {answers.name}"
     try:
-        if prepared.pending:
-            with (
-                console.open_assistant(settings) as assistant,
-                terminal.answering(prepared.report.total) as progress,
-            ):
-                report = prepared.run(assistant, progress=progress)
-        else:
-            report = prepared.run(None)
+        with console.Assistants(settings) as assistants:
+            if prepared.pending:
+                assistants("")  # what is missing is said before the first question
+            with terminal.answering(prepared.report.total) as progress:
+                done = prepared.run(
+                    assistants,
+                    progress=progress,
+                    nearest=assistants.nearest,
+                    report=write_report(report, title) if report else None,
+                )
     except KeyboardInterrupt:
-        done, total = prepared.report.done, prepared.report.total
+        so_far, total = prepared.report.done, prepared.report.total
         terminal.note(
-            f"{done} of {total} questions are done and kept; "
-            "to go on, give the same command with --resume",
+            f"{so_far} of {total} questions are done and kept; "
+            "to go on, give the same command again",
             style="",
         )
         raise
-    terminal.note(f"{answers}: {batch_counts(report)}, in {report.seconds:.1f} s", style="")
-    return report
+    terminal.note(f"{answers}: {batch_counts(done)}, in {done.seconds:.1f} s", style="")
+    if report is not None:
+        terminal.note(f"report: {report}")
+    return done
 
 
 def _complain(error: Exception) -> int:

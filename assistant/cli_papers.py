@@ -209,11 +209,9 @@ def repair(settings: "Settings", as_json: JsonFlag = False) -> None:
     Example:
       assistant repair
     """
-    from vectorstore.store import Store
-
     terminal = console.terminal()
     with terminal.counting("repairing", None, "papers") as progress:
-        done = Store.repair(settings.index, console.open_embedder(settings), progress)
+        done = settings.place.repair(console.open_embedder(settings), progress)
     if as_json:
         console.print_json({"done": done})
     else:
@@ -274,12 +272,10 @@ def _ingest(
     rebuild: bool,
     keep_edits: bool,
 ) -> "IngestReport":
-    from vectorstore.store import Store
-
     # Before the index is touched: without a single paper nothing is to happen to it.
     papers = intake.papers()
     with (
-        Store.create(settings.index, console.open_embedder(settings), rebuild=rebuild) as store,
+        settings.place.create(console.open_embedder(settings), rebuild=rebuild) as store,
         terminal.counting("ingesting", None, "papers") as progress,
     ):
         return store.ingest(
@@ -299,15 +295,18 @@ def _compare(
     rebuild: bool,
     keep_edits: bool,
 ) -> "Difference":
+    from assistant.settings import EMBEDDING_MODEL
     from vectorstore import Difference
-    from vectorstore.store import Store
+    from vectorstore.embedding import MiniLMEmbedder
 
     papers = intake.papers()
     with terminal.stage("comparing"):
         if rebuild:
             return Difference(sum(1 for _ in papers), 0, 0, 0)
-        return Store.difference(
-            settings.index, papers, keep_edits=keep_edits, on_duplicate=intake.take_down_indexed
+        # Named, not loaded: comparing needs no model.
+        embedder = MiniLMEmbedder(settings.models_dir / EMBEDDING_MODEL)
+        return settings.place.difference(
+            embedder, papers, keep_edits=keep_edits, on_duplicate=intake.take_down_indexed
         )
 
 

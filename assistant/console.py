@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import typer
 
 if TYPE_CHECKING:
     from assistant.pipeline import Assistant
+    from assistant.questions import Question
     from assistant.settings import Settings
     from assistant.terminal import Terminal
     from vectorstore import Embedder
@@ -42,6 +43,45 @@ def open_assistant(settings: Settings) -> Iterator[Assistant]:
         yield assistant
 
 
+class Assistants:
+    """The assistants of several collections; one is open at a time, each with its model."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._open = ExitStack()
+        self._name: str | None = None
+        self._assistant: Assistant | None = None
+
+    def __call__(self, collection: str) -> Assistant:
+        """The assistant of a collection; of the usual one if it has no name.
+
+        Raises:
+            AssistantError, StoreError: It is not there, or cannot be opened.
+        """
+        if self._assistant is None or collection != self._name:
+            self._close()
+            settings = self._settings.changed(collection=collection) if collection else None
+            opened = open_assistant(settings or self._settings)
+            self._assistant = self._open.enter_context(opened)
+            self._name = collection
+        return self._assistant
+
+    def nearest(self, question: Question) -> str:
+        """The id of the paper closest to a question; empty if there is none."""
+        found = self(question.collection).search(question.text, 1, question.where)
+        return found[0].paper.id if found else ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        self._assistant = None
+        self._open.close()
+
+
 def open_embedder(settings: Settings) -> Embedder:
     """The embedding model, fetched if it is missing."""
     from assistant.errors import ModelMissingError
@@ -61,10 +101,12 @@ def open_embedder(settings: Settings) -> Embedder:
 
 def open_store(settings: Settings) -> Store:
     """The index that the settings name."""
-    from vectorstore.store import Store
-
     settings.require_collection()
-    return Store.open(settings.index, open_embedder(settings))
+    embedder = open_embedder(settings)
+    if settings.store is None:
+        return settings.place.open(embedder)
+    with terminal().counting("fetching what is new", None, "papers") as progress:
+        return settings.place.open(embedder, progress)
 
 
 def print_json(value: Any) -> None:

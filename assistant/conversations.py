@@ -183,6 +183,15 @@ class Conversations:
         )
         return next((_from_json(text) for (text,) in rows), None)
 
+    def ratings(self, conversation: str, *, owner: str = "") -> dict[int, Rating]:
+        """What somebody thinks of the turns of a conversation, by their numbers."""
+        rows = self._read(
+            "SELECT number, rating FROM turns JOIN conversations ON id = conversation"
+            " WHERE id = ? AND owner = ? AND rating IS NOT NULL",
+            (conversation, owner),
+        )
+        return dict(rows)
+
     def title(self, conversation: str, *, owner: str = "") -> str:
         """What a conversation is called; empty if it is not there."""
         rows = self._read(

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 from assistant import hardware
@@ -24,7 +24,9 @@ from assistant.model_address import ModelAddress, is_served
 from assistant.models import resolve, verify
 from assistant.settings import EMBEDDING_MODEL, Settings
 from vectorstore.folder import can_write
-from vectorstore.manifest import repair_hint
+
+if TYPE_CHECKING:
+    from vectorstore.places import Place
 
 Level = Literal["ok", "warning", "problem"]
 
@@ -88,7 +90,7 @@ def examine(settings: Settings, *, full: bool = False) -> list[Finding]:
     # A library with instructions that this CPU lacks would end this process, not fail.
     if build is not None and all(finding.topic != "processor" for finding in problems(findings)):
         findings += _gpu(settings, build, full=full)
-    findings += [_index(settings, full=full), *_disk(settings), _network(settings)]
+    findings += [_index(settings, full=full), *_disk(settings), *_hosts(settings)]
     return findings
 
 
@@ -298,30 +300,30 @@ def judge_offload(
 
 
 def _index(settings: Settings, *, full: bool) -> Finding:
-    if not settings.index.exists():
+    place = settings.place
+    if not place.exists():
         message = f"there is no index in {settings.index}"
         return Finding("problem", "index", message, "assistant ingest --seeds")
     from vectorstore.embedding import MiniLMEmbedder
-    from vectorstore.store import Store
 
     embedder = MiniLMEmbedder(settings.models_dir / EMBEDDING_MODEL)  # named, not loaded
     try:
-        with Store.open(settings.index, embedder) as store:
+        with place.open(embedder) as store:
             papers = len(store)
             thorough = can_write(settings.index) and (full or papers <= _COMPARED_PAPERS)
             differences = store.check() if thorough else store.check_numbers()
     except USER_ERRORS as error:
         return Finding("problem", "index", str(error), error.hint)
-    return judge_index(differences, papers, settings.index, thorough=thorough)
+    return judge_index(differences, papers, place, thorough=thorough)
 
 
 def judge_index(
-    differences: Sequence[str], papers: int, index: Path, *, thorough: bool = True
+    differences: Sequence[str], papers: int, index: Place, *, thorough: bool = True
 ) -> Finding:
     """Judge what the store says of itself, after it compared all papers or only their numbers."""
     if differences:
         message = f"{index} is damaged: {'; '.join(differences)}"
-        return Finding("problem", "index", message, repair_hint(index))
+        return Finding("problem", "index", message, f"assistant repair {index.option}")
     if papers == 0:
         message = f"{index} holds no papers"
         return Finding("warning", "index", message, "assistant ingest --seeds")
@@ -368,6 +370,16 @@ def _tree_bytes(path: Path) -> int:
             except OSError:  # removed meanwhile
                 continue
     return total
+
+
+def _hosts(settings: Settings) -> Iterator[Finding]:
+    yield _network(settings)
+    if is_served(settings.model):
+        yield Finding("ok", "network", f"talks to the servers of the model: {settings.model}")
+    if settings.store is not None:
+        yield Finding(
+            "ok", "network", f"talks to the Chroma server of the papers: {settings.store}"
+        )
 
 
 def _network(settings: Settings) -> Finding:

@@ -3,8 +3,11 @@
 A question file for this carries, beside ``question`` and ``history``, the columns ``kind``
 (``single``, ``multi``, ``followup``, ``unanswerable`` or a name of your own), ``papers`` (titles
 that a right answer cites, all of them; or ``any_of``, a list of such lists), ``facts`` (groups of
-strings; the answer must hold one of each group, in any case) and ``note`` (titles in it may be
-cited too). Pure: works on the JSON contract of an answer and knows nothing of how it came about.
+strings; the answer must hold one of each group, in any case), ``expected`` (a text that the answer
+must hold, or a list of which it must hold one) and ``note`` (titles in it may be cited too). Ids do
+as well as titles. In the cells of a table, semicolons part papers and groups, bars the strings of a
+group. Without papers, citations are not judged. Pure:
+works on the JSON contract of an answer and knows nothing of how it came about.
 """
 
 from __future__ import annotations
@@ -15,6 +18,8 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from assistant.questions import several
 
 Row = Mapping[str, Any]
 
@@ -95,9 +100,12 @@ def judge(row: Row) -> Verdict:
     """Compare one answer with what its columns ask for."""
     kind = kind_of(row)
     cited = frozenset(citation["title"] for citation in row["citations"])
-    gold = _fitting(row, cited)
-    stray = frozenset(t for t in cited - gold if t not in str(row.get("note", "")))
-    facts = tuple(_holds_one(row["text"], group) for group in row.get("facts") or ())
+    sets = _acceptable(row)
+    gold = _fitting(sets, cited)
+    judged = sets or kind == UNANSWERABLE
+    stray = frozenset(t for t in cited - gold if judged and t not in str(row.get("note", "")))
+    groups = facts_of(row)
+    facts = tuple(_holds_one(row["text"], group) for group in groups)
     return Verdict(
         row=row,
         kind=kind,
@@ -105,22 +113,48 @@ def judge(row: Row) -> Verdict:
         gold=gold,
         cited=cited,
         stray=stray,
-        problems=tuple(_problems(row, kind, facts, gold - cited, stray)),
-        unsupported=tuple(_unsupported(row)),
+        problems=tuple(
+            _problems(row, kind, list(zip(groups, facts, strict=True)), gold - cited, stray)
+        ),
+        unsupported=tuple(unsupported(row)),
         broken=tuple(_broken(row)),
     )
 
 
 def kind_of(columns: Row) -> str:
-    """The kind of a question, by its column or else by whether papers are named."""
-    named = columns.get("papers") or columns.get("any_of")
+    """The kind of a question, by its column or else by whether anything is wanted of its answer."""
+    named = any(columns.get(name) for name in ("papers", "any_of", "facts", "expected"))
     return str(columns.get("kind") or ("single" if named else UNANSWERABLE))
 
 
-def _fitting(row: Row, cited: frozenset[str]) -> frozenset[str]:
+def is_judged(columns: Row) -> bool:
+    """Whether the columns of a question say what its answer should be."""
+    return any(columns.get(name) for name in ("kind", "papers", "any_of", "facts", "expected"))
+
+
+def facts_of(columns: Row) -> list[list[str]]:
+    """The groups of strings of which an answer must hold one each."""
+    facts, expected = columns.get("facts") or [], columns.get("expected")
+    groups = [part.split("|") for part in several(facts)] if isinstance(facts, str) else [*facts]
+    if expected not in (None, "", []):
+        groups.append(expected if isinstance(expected, list) else [expected])
+    listed = [each if isinstance(each, list) else [each] for each in groups]
+    return [[str(variant).strip() for variant in group] for group in listed]
+
+
+def _acceptable(row: Row) -> list[frozenset[str]]:
+    """The sets of titles that may be cited; none if nothing is said of it."""
+    found = [*row["passages"], *row["citations"]]
+    titles = {each["paper_id"]: each["title"] for each in found}
+    given = row.get("any_of") or [row["papers"]] if row.get("papers") or row.get("any_of") else []
+    sets = [several(each) for each in given]
+    return [frozenset(titles.get(each, each) for each in named) for named in sets]
+
+
+def _fitting(sets: Sequence[frozenset[str]], cited: frozenset[str]) -> frozenset[str]:
     """The acceptable set of papers that the citations come closest to."""
-    sets = [frozenset(titles) for titles in row.get("any_of") or [row.get("papers") or []]]
-    return min(sets, key=lambda titles: (len(titles ^ cited), -len(titles)))
+    order = sorted(sets, key=lambda titles: (len(titles ^ cited), -len(titles)))
+    return order[0] if order else frozenset()
 
 
 def _holds_one(text: str, variants: Sequence[str]) -> bool:
@@ -129,7 +163,11 @@ def _holds_one(text: str, variants: Sequence[str]) -> bool:
 
 
 def _problems(
-    row: Row, kind: str, facts: Sequence[bool], uncited: frozenset[str], stray: frozenset[str]
+    row: Row,
+    kind: str,
+    facts: Sequence[tuple[Sequence[str], bool]],
+    uncited: frozenset[str],
+    stray: frozenset[str],
 ) -> list[str]:
     if row["status"] == "error":
         return [f"failed: {row['reason']}"]
@@ -137,8 +175,7 @@ def _problems(
         return ["answered, though the papers do not say"] * (row["status"] == "answered")
     if row["status"] == "abstained":
         return [f"abstained: {row['reason']}"]
-    groups = row.get("facts") or ()
-    found = [f"lacks: {' / '.join(g)}" for g, met in zip(groups, facts, strict=True) if not met]
+    found = [f"lacks: {' / '.join(group)}" for group, met in facts if not met]
     retrieved = {passage["title"] for passage in row["passages"]}
     found += [
         f"does not cite{'' if title in retrieved else ' (nor retrieve)'}: {title}"
@@ -147,8 +184,11 @@ def _problems(
     return found + [f"cites: {title}" for title in sorted(stray)]
 
 
-def _unsupported(row: Row) -> list[str]:
-    """An independent look at numbers and names; knows nothing of the check that let them pass."""
+def unsupported(row: Row) -> list[str]:
+    """Numbers and names of shown sentences that the abstracts cited there do not hold.
+
+    An independent look; knows nothing of the check that let them pass.
+    """
     abstracts = {passage["paper_id"]: passage for passage in row["passages"]}
     papers = {c["number"]: abstracts.get(c["paper_id"]) for c in row["citations"]}
     found = []

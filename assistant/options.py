@@ -27,6 +27,14 @@ _OPTIONS: Mapping[str, Any] = {
         str | None,
         typer.Option("--collection", metavar="NAME", help="One of `assistant collections list`."),
     ],
+    "store": Annotated[
+        str | None,
+        typer.Option(
+            "--store",
+            metavar="URL",
+            help="A Chroma server, http://HOST:PORT[/COLLECTION], in place of a folder.",
+        ),
+    ],
     "model": Annotated[
         str | None,
         typer.Option(
@@ -71,9 +79,9 @@ _VERBOSE = Annotated[
         help="Tell what is going on; twice: with tracebacks.",
     ),
 ]
-STORE = ("collection", "index", "offline")
+STORE = ("collection", "index", "store", "offline")
 """What a command needs that works on the papers alone."""
-ENGINE = ("collection", "index", "model", "gpu_layers", "threads", "offline")
+ENGINE = ("collection", "index", "store", "model", "gpu_layers", "threads", "offline")
 """What a command needs that answers questions."""
 
 YearOption = Annotated[

@@ -213,11 +213,22 @@
     say(button, "Copied");
   };
 
+  // What was judged since the page was opened: an answer is drawn anew when it becomes a past one.
+  const judged = new Map();
   const press = (button) => {
     const pressed = button.getAttribute("aria-pressed") !== "true";
-    for (const each of all("[aria-pressed]", button.parentElement))
-      each.setAttribute("aria-pressed", String(pressed && each === button));
+    const kind = button.classList.contains("good") ? "good" : "bad";
+    judged.set(JSON.stringify(turnOf(button)), pressed ? kind : "");
+    showJudged(button.closest(".turn"));
     return pressed;
+  };
+  const showJudged = (turn) => {
+    const kind = judged.get(JSON.stringify(turnOf(turn)));
+    if (kind === undefined) return;
+    for (const each of all(".rate [aria-pressed]", turn)) {
+      const wanted = String(each.classList.contains(kind || "none"));
+      if (each.getAttribute("aria-pressed") !== wanted) each.setAttribute("aria-pressed", wanted);
+    }
   };
   const good = (button) =>
     desk.rate({ ...turnOf(button), rating: press(button) ? "good" : null });
@@ -476,7 +487,11 @@
   const kept = sessionStorage.getItem(KEPT);
   if (kept) {
     sessionStorage.removeItem(KEPT);
-    setTimeout(() => box().value || fill(box(), kept), 800);
+    const putBack = () => {
+      if (!box()) return setTimeout(putBack, 200); // Gradio is not ready yet
+      if (!box().value) fill(box(), kept);
+    };
+    setTimeout(putBack, 800);
   }
 
   // A new question comes into view once; after that the reader alone scrolls.
@@ -488,6 +503,7 @@
     const number = Number(last?.dataset.turn ?? 0);
     if (number !== newest) {
       newest = number;
+      all("#past .turn").forEach(showJudged);
       one(".past-sources")?.replaceChildren();
       // At once and after layout: a smooth scroll is cut short by the page growing under it.
       if (number > 1) requestAnimationFrame(() => last.scrollIntoView({ block: "start" }));

@@ -13,6 +13,7 @@ import json
 import re
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Literal
 from urllib.parse import urlsplit
 
 from assistant.ahead import Progress
@@ -89,9 +90,15 @@ def past_sources() -> str:
     return '<div class="past-sources"></div>'
 
 
-def turn(value: Turn, *, conversation: str = "", with_foot: bool = True) -> str:
+def turn(
+    value: Turn,
+    *,
+    conversation: str = "",
+    rating: Literal["good", "bad"] | None = None,
+    with_foot: bool = True,
+) -> str:
     """A question and its answer so far; below, what can be done with it once it is finished."""
-    foot = _foot(value) if with_foot and value.outcome != "running" else ""
+    foot = _foot(value, rating) if with_foot and value.outcome != "running" else ""
     return (
         f'<article class="turn" data-turn="{value.number}" data-state="{value.outcome}" '
         f'data-conversation="{_text(conversation)}" aria-label="Question {value.number}">'
@@ -454,7 +461,7 @@ def save_menu(label: str) -> str:
     return f'<details class="menu"><summary>{label}</summary><div>{forms}</div></details>'
 
 
-def _foot(value: Turn) -> str:
+def _foot(value: Turn, rating: Literal["good", "bad"] | None) -> str:
     asked = f'data-question="{_text(value.question)}"'
     acts = [f'<button type="button" class="link again" {asked}>Ask again</button>']
     if value.outcome in ("done", "stopped"):
@@ -472,10 +479,14 @@ def _foot(value: Turn) -> str:
         acts.append(
             '<span class="rate" role="group" aria-label="Was this answer right?">'
             "<span>Right?</span>"
-            '<button type="button" class="link good" aria-pressed="false">Yes</button>'
-            '<button type="button" class="link bad" aria-pressed="false">No</button></span>'
+            f"{_judgement('good', 'Yes', rating)}{_judgement('bad', 'No', rating)}</span>"
         )
     return f'<div class="turn-foot">{"".join(acts)}</div>'
+
+
+def _judgement(kind: str, label: str, rating: str | None) -> str:
+    pressed = "true" if kind == rating else "false"
+    return f'<button type="button" class="link {kind}" aria-pressed="{pressed}">{label}</button>'
 
 
 # The sources

@@ -13,6 +13,7 @@ from assistant.turn import Turn
 
 SHOWN_QUESTIONS = 6
 _SHOWN_CHARS = 240
+_FORMS = (("csv", "CSV"), ("html", "HTML"), ("jsonl", "JSON Lines"), ("md", "Markdown"))
 
 
 def shell() -> str:
@@ -27,9 +28,9 @@ def dropping() -> str:
     """What can be dropped, and how."""
     return (
         "<h2>Ask many questions</h2><p>Drop a file of questions. You see them before anything is "
-        'asked.</p><p class="quiet">One a line (.txt), a column <code>question</code> (.csv, .tsv)'
-        ", or objects with <code>question</code> (.jsonl). A batch goes on when this page is "
-        "closed, and yields to people who ask in between.</p>"
+        'asked.</p><p class="quiet">One a line (.txt), a list (.md), or a column '
+        "<code>question</code> (.csv, .tsv, .xlsx, .jsonl, .parquet). A batch goes on when this "
+        "page is closed, and yields to people who ask in between.</p>"
     )
 
 
@@ -108,7 +109,7 @@ def _acts(job: Job) -> str:
     if job.report.done:
         acts += [
             f'<button type="button" class="save-job" data-form="{form}">Save as {name}</button>'
-            for form, name in (("csv", "CSV"), ("jsonl", "JSON Lines"), ("md", "Markdown"))
+            for form, name in _FORMS
         ]
     acts.append('<button type="button" class="danger delete-job">Delete</button>')
     return "".join(acts)

@@ -189,10 +189,9 @@ class Assistant:
         with self._opening:
             if self._store is None:
                 from vectorstore.embedding import MiniLMEmbedder
-                from vectorstore.store import Store
 
                 folder = resolve(EMBEDDING_MODEL, self.settings.models_dir)
-                self._store = Store.open(self.settings.index, MiniLMEmbedder(folder))
+                self._store = self.settings.place.open(MiniLMEmbedder(folder))
             return self._store
 
     @functools.cached_property

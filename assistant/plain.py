@@ -26,6 +26,7 @@ from assistant.types import (
     Tokens,
 )
 from vectorstore import Passage
+from vectorstore.filters import Filters
 
 PAPERS = 4
 CONTEXT_TOKENS = 6144
@@ -67,7 +68,7 @@ class PlainPipeline:
 
     Args:
         path: The model's GGUF file.
-        search: Question and number of papers in, passages out, best first.
+        search: Question, number of papers and filters in, passages out, best first.
         gpu_layers: As for ``Llama``.
         threads: As for ``Llama``.
         model: Its name, for the answers.
@@ -76,7 +77,7 @@ class PlainPipeline:
     def __init__(
         self,
         path: Path,
-        search: Callable[[str, int], Sequence[Passage]],
+        search: Callable[[str, int, Filters | None], Sequence[Passage]],
         *,
         gpu_layers: int,
         threads: int | None,
@@ -96,11 +97,13 @@ class PlainPipeline:
         """Free the model."""
         self._model.close()
 
-    def ask(self, question: str, *, history: Sequence[str] = ()) -> Answer:
+    def ask(
+        self, question: str, *, history: Sequence[str] = (), where: Filters | None = None
+    ) -> Answer:
         """Answer a question; earlier ones are put in front of it."""
         started = time.perf_counter()
         asked = " ".join([*history, question])
-        passages = self._search(asked, PAPERS)
+        passages = self._search(asked, PAPERS, where)
         retrieved = time.perf_counter() - started
         abstracts = "\n\n".join(
             f"[{number}] {passage.paper.title}\n{passage.paper.abstract}"

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from assistant import charts
-from assistant.evaluation import Measure, Verdict, measure
+from assistant.evaluation import Measure, Verdict, facts_of, measure
+from assistant.templates import template
 
 Columns = Mapping[str, Sequence[Verdict]]
 """Verdicts by the name of the system, ours first."""
@@ -24,13 +25,8 @@ def report_html(columns: Columns, title: str) -> str:
         columns: At least one system; all were asked the same questions.
         title: What was measured.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("assistant", ""), autoescape=True, undefined=StrictUndefined
-    )
     ours = next(iter(columns.values()))
-    return environment.get_template(_TEMPLATE).render(
+    return template(_TEMPLATE).render(
         title=title,
         systems=list(columns),
         table=measures_table(columns),
@@ -114,7 +110,7 @@ def _question(verdict: Verdict) -> dict[str, Any]:
         "text": row["text"],
         "sentences": row["sentences"],
         "citations": row["citations"],
-        "facts": list(zip(row.get("facts") or [], verdict.facts_met, strict=True)),
+        "facts": list(zip(facts_of(row), verdict.facts_met, strict=True)),
         "passages": [
             {
                 **passage,

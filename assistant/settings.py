@@ -7,8 +7,9 @@ Each field's default and help text live here and nowhere else; the environment n
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from platformdirs import user_cache_path, user_config_path, user_data_path
 from pydantic import Field, SecretStr, ValidationError, field_validator
@@ -21,7 +22,11 @@ from pydantic_settings import (
 )
 
 from assistant.errors import SettingsError
+from vectorstore.address import Address
 from vectorstore.collections import Collections, checked_name
+
+if TYPE_CHECKING:
+    from vectorstore.places import Place
 
 APP = "abstract-assistant"
 DEFAULT_COLLECTION = "default"
@@ -62,8 +67,17 @@ class Settings(BaseSettings):
         default_factory=lambda: user_data_path(APP) / "collections",
         description="folder of the named collections",
     )
+    store: str | None = Field(
+        None,
+        description="a Chroma server in place of a folder: http://HOST:PORT[/COLLECTION]",
+    )
+    store_token: SecretStr | None = Field(None, description="token that the Chroma server wants")
+    replicas_dir: Path = Field(
+        default_factory=lambda: user_cache_path(APP) / "replicas",
+        description="folder of the copies of collections on Chroma servers",
+    )
     index: Path = Field(
-        default_factory=lambda chosen: _home(chosen["collection"], chosen["collections_dir"]),
+        default_factory=lambda chosen: _home(chosen),  # noqa: PLW0108 - defined below
         description="folder of the index, instead of a collection",
     )
     models_dir: Path = Field(
@@ -140,14 +154,16 @@ class Settings(BaseSettings):
         Raises:
             SettingsError: A name is unknown or a value out of range.
         """
-        place = "index" if "index" in self.model_fields_set else "collection"
+        named = (name for name in ("index", "store") if name in self.model_fields_set)
+        place = next(named, "collection")
         left_out = _PLACES if _PLACES & flags.keys() else _PLACES - {place}
         return load_settings(**(self.model_dump(exclude=set(left_out)) | flags))
 
     @property
     def is_default_index(self) -> bool:
         """Whether the user has named neither an index nor another collection."""
-        return "index" not in self.model_fields_set and self.collection == DEFAULT_COLLECTION
+        is_named = {"index", "store"} & self.model_fields_set
+        return not is_named and self.collection == DEFAULT_COLLECTION
 
     def require_collection(self) -> None:
         """Refuse a collection that is named and not there.
@@ -155,8 +171,24 @@ class Settings(BaseSettings):
         Raises:
             CollectionError: The hint names the closest one.
         """
-        if "index" not in self.model_fields_set and self.collection != DEFAULT_COLLECTION:
+        is_elsewhere = {"index", "store"} & self.model_fields_set
+        if not is_elsewhere and self.collection != DEFAULT_COLLECTION:
             self.collections.require(self.collection)
+
+    @field_validator("store")
+    @classmethod
+    def _check_store(cls, text: str | None) -> str | None:
+        return str(Address.parse(text)) if text else None
+
+    @property
+    def place(self) -> Place:
+        """Where the index is."""
+        from vectorstore.places import FolderPlace, ServerPlace
+
+        if self.store is None:
+            return FolderPlace(self.index)
+        token = self.store_token.get_secret_value() if self.store_token else None
+        return ServerPlace(Address.parse(self.store), self.index, token)
 
     @property
     def layers(self) -> int:
@@ -165,7 +197,7 @@ class Settings(BaseSettings):
 
 
 class _OnePlace(PydanticBaseSettingsSource):
-    """A source whose index or collection gives way to either of those of an earlier source."""
+    """A source whose place of the papers gives way to any place of an earlier source."""
 
     def __init__(self, settings_cls: type[BaseSettings], source: PydanticBaseSettingsSource):
         super().__init__(settings_cls)
@@ -178,17 +210,21 @@ class _OnePlace(PydanticBaseSettingsSource):
         values = self._source()
         if _PLACES & self.current_state.keys():
             return {name: value for name, value in values.items() if name not in _PLACES}
-        if values.keys() >= _PLACES:
-            reason = "index and collection are given, and each says where the papers are"
-            raise SettingsError(reason, name="collection", hint="give one of the two")
+        given = [name for name in sorted(_PLACES) if name in values]
+        if len(given) > 1:
+            reason = f"{' and '.join(given)} are given, and each says where the papers are"
+            raise SettingsError(reason, name=given[0], hint="give one of them")
         return values
 
 
-_PLACES = frozenset({"index", "collection"})
+_PLACES = frozenset({"index", "collection", "store"})
 
 
-def _home(collection: str, collections_dir: Path) -> Path:
-    return Collections(collections_dir, {DEFAULT_COLLECTION: _default_index()}).folder(collection)
+def _home(chosen: Mapping[str, Any]) -> Path:
+    if chosen.get("store"):
+        return chosen["replicas_dir"] / Address.parse(chosen["store"]).folder_name  # type: ignore[no-any-return]
+    homes = Collections(chosen["collections_dir"], {DEFAULT_COLLECTION: _default_index()})
+    return homes.folder(chosen["collection"])
 
 
 def _default_index() -> Path:

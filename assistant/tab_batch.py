@@ -25,7 +25,12 @@ if TYPE_CHECKING:
 
 FOLDER = "batches"
 """Beside the conversations."""
-_MEDIA_TYPES = {"csv": "text/csv", "jsonl": "application/jsonl", "md": "text/markdown"}
+_MEDIA_TYPES = {
+    "csv": "text/csv",
+    "html": "text/html",
+    "jsonl": "application/jsonl",
+    "md": "text/markdown",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from assistant import page, page_history
 from assistant.ahead import Progress
-from assistant.conversations import Conversations, Rated, new_id
+from assistant.conversations import Conversations, Rated, Rating, new_id
 from assistant.errors import ConversationsError
 from assistant.escaping import json_text
 from assistant.export import exported
@@ -239,7 +239,8 @@ class _Handlers:
         turns = self.kept.turns(name, owner=owner)
         if not turns:
             return _Frame(current=page_history.lost(), conversation=Conversation())
-        past = tuple(_past(turn, name) for turn in turns)
+        ratings = self.kept.ratings(name, owner=owner)
+        past = tuple(_past(turn, name, ratings.get(turn.number)) for turn in turns)
         return _Frame(
             past="".join(turn.html for turn in past[:-1]),
             current=past[-1].html,
@@ -274,10 +275,10 @@ def _drawn(frame: _Frame, turn: Turn, name: str) -> _Frame:
     )
 
 
-def _past(turn: Turn, name: str) -> PastTurn:
+def _past(turn: Turn, name: str, rating: Rating | None = None) -> PastTurn:
     return PastTurn(
         question=turn.question,
-        html=page.turn(turn, conversation=name),
+        html=page.turn(turn, conversation=name, rating=rating),
         failed=turn.outcome == "failed",
     )
 

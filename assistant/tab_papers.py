@@ -25,6 +25,7 @@ from assistant.resources import asset
 from assistant.served import complaint, served
 from vectorstore import Paper, PaperFormatError, Passage, Store
 from vectorstore.fields import FieldError
+from vectorstore.filters import Filters
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -57,7 +58,8 @@ class Shelf:
         start = int(wanted.get("start", 0))
         store = self.assistant.store
         if words:
-            passages: Sequence[Passage] = store.search(words, top_k=PAGE)
+            where = Filters(years=_years(wanted)) if any(_years(wanted)) else None
+            passages: Sequence[Passage] = store.search(words, PAGE, where)
             fitting = [p.paper for p in passages if _passes(p.paper, wanted)]
             told = page_papers.found(
                 len(fitting), len(fitting), searched=True, limited=len(passages) == PAGE
@@ -248,13 +250,18 @@ def _filters(wanted: Mapping[str, Any]) -> bool:
     return any(wanted.get(name) for name in ("from", "to", "code"))
 
 
+def _years(wanted: Mapping[str, Any]) -> tuple[int | None, int | None]:
+    earliest, latest = (int(wanted.get(name) or 0) or None for name in ("from", "to"))
+    return earliest, latest
+
+
 def _passes(paper: Paper, wanted: Mapping[str, Any]) -> bool:
-    earliest, latest = wanted.get("from"), wanted.get("to")
+    earliest, latest = _years(wanted)
     if wanted.get("code") and not paper.code_url:
         return False
     if not earliest and not latest:
         return True
-    return paper.year is not None and int(earliest or 0) <= paper.year <= int(latest or 9_999)
+    return paper.year is not None and (earliest or 0) <= paper.year <= (latest or paper.year)
 
 
 def _without_folder(text: str) -> str:

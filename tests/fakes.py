@@ -434,9 +434,13 @@ class EchoAssistant:
     log: Path | None = None
     pause_seconds: float = 0.0
     asked: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
+    filters: list[Filters | None] = field(default_factory=list)
 
-    def ask(self, question: str, *, history: Sequence[str] = ()) -> Answer:
+    def ask(
+        self, question: str, *, history: Sequence[str] = (), where: Filters | None = None
+    ) -> Answer:
         """Answer at once."""
+        self.filters.append(where)
         time.sleep(self.pause_seconds)
         self.asked.append((question, tuple(history)))
         if self.log is not None:

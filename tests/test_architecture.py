@@ -32,6 +32,7 @@ HEAVY = (
     "onnx",
     "onnxruntime",
     "openTSNE",
+    "openpyxl",
     "prometheus_client",
     "pyarrow",
     "pybtex",
@@ -45,6 +46,7 @@ HEAVY = (
 """Libraries that take long to import or bring much along."""
 
 _USERS = {
+    "chromadb": ["vectorstore/chroma.py", "vectorstore/server.py"],
     "llama_cpp": ["assistant/hardware.py", "assistant/llama.py"],
     "gradio": [
         "assistant/served.py",
@@ -55,10 +57,11 @@ _USERS = {
         "assistant/tab_settings.py",
         "assistant/web.py",
     ],
+    "pyarrow": ["vectorstore/tables.py", "assistant/answers.py"],
     "pybtex": ["vectorstore/bibliographies.py", "vectorstore/exports.py"],
 }
-"""Where a heavy library has several users: one runs models, the other asks what was built; one
-reads BibTeX, the other writes it; each tab of the page is a module."""
+"""Where a heavy library has several users: Chroma's folders and its servers; one runs models, the
+other asks what was built; one reads BibTeX or Parquet, the other writes; each tab is a module."""
 
 ADAPTERS = {"assistant/langchain.py": "langchain_core", "assistant/llamaindex.py": "llama_index"}
 """Modules for users of other frameworks, which are extras; nobody else imports either."""

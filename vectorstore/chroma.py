@@ -1,6 +1,6 @@
 """The vectors of chunks in Chroma, as computed: what the codes to search are made of.
 
-Only importer of ``chromadb``. A large index is kept as parts, each a Chroma folder of its own, of
+A large index is kept as parts, each a Chroma folder of its own, of
 which one is open at a time: what a write costs in memory and time does not grow with the index.
 Only who holds the index's writer lock may open a part, since two processes that write into one
 folder lose vectors.
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +53,37 @@ class Vectors:
     """Shape (len(ids), dimension)."""
 
 
+class VectorParts(Protocol):
+    """Vectors as computed, in numbered parts."""
+
+    def upsert(
+        self,
+        part: int,
+        chunks: Sequence[Chunk],
+        versions: Sequence[str],
+        vectors: NDArray[np.float32],
+    ) -> None:
+        """Add chunks, in place of those with the same ids."""
+
+    def delete(self, part: int, chunk_ids: Sequence[str]) -> None:
+        """Remove chunks; ids that are not there are ignored."""
+
+    def get(self, part: int, chunk_ids: Sequence[str]) -> Vectors:
+        """Return chunks in the order of their ids; those that are not there are left out."""
+
+    def ids(self, part: int) -> Iterator[str]:
+        """Yield the ids of all chunks of a part."""
+
+    def numbers(self) -> list[int]:
+        """Return the numbers of the parts that there are."""
+
+    def drop(self, part: int) -> None:
+        """Remove a part, readable or not."""
+
+    def close(self) -> None:
+        """Let go of what is open."""
+
+
 class ChromaParts:
     """Folders of vectors below one folder. To be used by one thread of one process."""
 
@@ -87,7 +118,7 @@ class ChromaParts:
                     ids=[chunk.id for chunk in chunks[some]],
                     embeddings=vectors[some],
                     metadatas=[
-                        _metadata(chunk, version)
+                        chunk_metadata(chunk, version)
                         for chunk, version in zip(chunks[some], versions[some], strict=True)
                     ],
                 )
@@ -196,7 +227,8 @@ def _alias(folder: Path, number: int) -> str:
     return str(folder.resolve()) + "".join("/." if bit == "1" else "//" for bit in f"{number:b}")
 
 
-def _metadata(chunk: Chunk, version: str) -> dict[str, Any]:
+def chunk_metadata(chunk: Chunk, version: str) -> dict[str, Any]:
+    """Return what Chroma holds of a chunk beside its vector."""
     return {
         "paper_id": chunk.paper_id,
         "position": chunk.position,

@@ -10,6 +10,8 @@ StoreError
 ├─ CollectionError     (name)            a collection that is not there, or must not be replaced
 │  └─ CollectionNameError                a name that some file system cannot hold
 ├─ ArchiveError        (path)            an archive that cannot be read, or is not to be written
+├─ ServerError                           a Chroma server that refuses, or is none
+│  └─ ServerUnreachableError             that does not answer
 ├─ PaperNotFoundError  (paper_id)
 └─ EmbeddingError      (model)           the embedding model is missing or unusable
 
@@ -101,6 +103,14 @@ class ArchiveError(StoreError):
     def __init__(self, message: str, *, path: Path, hint: str) -> None:
         super().__init__(f"{path}: {message}", hint=hint)
         self.path, self.reason = path, message
+
+
+class ServerError(StoreError):
+    """A Chroma server refuses, is of another version, or is none."""
+
+
+class ServerUnreachableError(ServerError):
+    """A Chroma server does not answer."""
 
 
 class PaperNotFoundError(StoreError):

@@ -124,10 +124,14 @@ class IndexFolder:
         if not names:
             return
         with self.writing():
-            # The manifest goes first: what a kill leaves behind is then no index.
-            (self.path / MANIFEST_NAME).unlink(missing_ok=True)
-            for name in self._parts():
-                _remove(self.path / name)
+            self.empty()
+
+    def empty(self) -> None:
+        """Remove the index. To be used by who holds the writer lock."""
+        # The manifest goes first: what a kill leaves behind is then no index.
+        (self.path / MANIFEST_NAME).unlink(missing_ok=True)
+        for name in self._parts():
+            _remove(self.path / name)
 
     @contextmanager
     def writing(self) -> Iterator[None]:

@@ -16,7 +16,10 @@ MISSING = -2.0
 
 
 def fuse(
-    rankings: Sequence[Sequence[tuple[Key, float]]], *, pool: int = POOL
+    rankings: Sequence[Sequence[tuple[Key, float]]],
+    *,
+    pool: int = POOL,
+    least_deviations: Sequence[float] | None = None,
 ) -> list[tuple[Key, float]]:
     """Merge rankings by the mean of their standard scores.
 
@@ -26,6 +29,8 @@ def fuse(
     Args:
         rankings: One per index: (id, score) pairs, best first, each id once.
         pool: How many of each ranking to use, from the top.
+        least_deviations: For each ranking, the standard deviation that is assumed where the scores
+            lie closer together, as those of an index that found nothing to speak of; 0 if None.
 
     Returns:
         (id, fused score) pairs, best first; ties in order of id. The result does not depend on the
@@ -40,13 +45,20 @@ def fuse(
     """
     if pool < 1:
         raise ValueError(f"pool must be at least 1, not {pool}")
-    scored = [_standard_scores(ranking[:pool]) for ranking in rankings if ranking]
+    least = least_deviations or [0.0] * len(rankings)
+    scored = [
+        _standard_scores(ranking[:pool], at_least)
+        for ranking, at_least in zip(rankings, least, strict=True)
+        if ranking
+    ]
     ids = {key for scores in scored for key in scores}
     fused = {key: math.fsum(s.get(key, MISSING) for s in scored) / len(scored) for key in ids}
     return sorted(fused.items(), key=lambda item: (-item[1], item[0]))
 
 
-def _standard_scores(ranking: Sequence[tuple[Key, float]]) -> Mapping[Key, float]:
+def _standard_scores(
+    ranking: Sequence[tuple[Key, float]], least_deviation: float
+) -> Mapping[Key, float]:
     """Return z = (score - mean) / standard deviation; 0 where all scores are equal."""
     values = [score for _, score in ranking]
     mean = math.fsum(values) / len(values)
@@ -54,4 +66,5 @@ def _standard_scores(ranking: Sequence[tuple[Key, float]]) -> Mapping[Key, float
     # Equal scores differ by rounding alone; do not blow that up into ranks.
     if deviation <= 1e-9 * max(1.0, abs(mean)):
         return dict.fromkeys((key for key, _ in ranking), 0.0)
+    deviation = max(deviation, least_deviation)
     return {key: (score - mean) / deviation for key, score in ranking}

@@ -9,8 +9,10 @@ import dataclasses
 import json
 import os
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from vectorstore.errors import IndexDamagedError, IndexMismatchError
 
@@ -72,17 +74,26 @@ class Manifest:
             raise _damaged(folder)
         return cls(**fields)
 
+    @property
+    def decisive(self) -> tuple[str, ...]:
+        """Names of the fields that must be the same."""
+        return tuple(_DECISIVE)
+
+    def differences(self, built: Mapping[str, Any]) -> list[str]:
+        """Tell in words what an index was built with that is different now."""
+        return [
+            f"{label} {built[name]}, now {getattr(self, name)}"
+            for name, label in _DECISIVE.items()
+            if built[name] != getattr(self, name)
+        ]
+
     def check(self, wanted: Manifest, folder: Path) -> None:
         """Refuse an index that was built with something else.
 
         Raises:
             IndexMismatchError: Says what differs; its hint is the command that mends it.
         """
-        different = [
-            f"{label} {getattr(self, name)}, now {getattr(wanted, name)}"
-            for name, label in _DECISIVE.items()
-            if getattr(self, name) != getattr(wanted, name)
-        ]
+        different = wanted.differences(dataclasses.asdict(self))
         if different:
             reason = f"the index in {folder} was built with {'; '.join(different)}"
             raise IndexMismatchError(reason, path=folder, hint=repair_hint(folder))

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from vectorstore.chroma import ChromaParts
+from vectorstore.chroma import ChromaParts, VectorParts
 from vectorstore.codes import Codes
 from vectorstore.errors import IndexDamagedError
 from vectorstore.folder import IndexFolder
@@ -21,18 +21,25 @@ from vectorstore.records import Records
 class Parts:
     """Safe to read from several threads. Chroma is for who holds the writer lock."""
 
-    def __init__(self, folder: IndexFolder, records: Records, dimension: int) -> None:
+    def __init__(
+        self,
+        folder: IndexFolder,
+        records: Records,
+        dimension: int,
+        vectors: VectorParts | None = None,
+    ) -> None:
         """Wrap an open file of records; the other parts are opened by the first who needs them.
 
         Args:
             folder: Of the index.
             records: Its papers.
             dimension: Length of a vector.
+            vectors: Where the vectors as computed are, if not in the folder.
         """
         self.folder = folder
         self.records = records
         self.codes = Codes(folder.codes, dimension)
-        self.chroma = ChromaParts(folder.chroma)
+        self.chroma = vectors or ChromaParts(folder.chroma)
         self._lexical: LexicalIndex | None = None
         self._lock = threading.RLock()
 
@@ -61,7 +68,11 @@ class Parts:
             return self._lexical
 
     def refresh(self) -> None:
-        """Notice what other processes have written."""
+        """Notice what others have written."""
+        self.notice()
+
+    def notice(self) -> None:
+        """Notice what other processes have written to the folder."""
         with self._lock:
             if self.records.was_replaced():
                 records = Records(self.folder.records)
@@ -78,7 +89,7 @@ class Parts:
             IndexLockedError: If another process has it.
         """
         with self.folder.writing():
-            self.refresh()
+            self.notice()
             try:
                 yield
             finally:

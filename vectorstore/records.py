@@ -197,6 +197,10 @@ class Records:
         sql = f"{_SELECT} WHERE first_row >= ? AND first_row < ? ORDER BY first_row"
         return [_record(*row) for row in self._rows(sql, [first, stop])]
 
+    def taken(self) -> list[int]:
+        """Return the positions of all papers, in order."""
+        return [number for (number,) in self._rows("SELECT position FROM papers ORDER BY position")]
+
     def page(
         self,
         order: str,
@@ -252,7 +256,7 @@ class Records:
         while rows := self._rows(sql, [last, _ROWS_PER_QUERY]):
             last = rows[-1][0]
             for position, key, fingerprint, fields in rows:
-                paper = _paper(fields)
+                paper = paper_from_json(fields)
                 if (key, fingerprint) != (paper.id, paper.fingerprint):
                     yield key, position, paper
 
@@ -327,7 +331,7 @@ class Records:
                     "fingerprint = excluded.fingerprint, fields = excluded.fields, "
                     "spans = excluded.spans, first_row = excluded.first_row",
                     (
-                        record.position, paper.id, paper.fingerprint, _dump(paper),
+                        record.position, paper.id, paper.fingerprint, paper_to_json(paper),
                         json.dumps(record.spans), record.first_row,
                     ),
                 )  # fmt: skip
@@ -460,7 +464,7 @@ def former_papers(path: Path) -> Iterator[Paper]:
     try:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as former:
             for (fields,) in former.execute("SELECT fields FROM papers ORDER BY position"):
-                yield _paper(fields)
+                yield paper_from_json(fields)
     except sqlite3.Error as error:
         raise _damaged(path, error) from error
 
@@ -485,7 +489,8 @@ def _damaged(path: Path, error: sqlite3.Error) -> IndexDamagedError:
     return IndexDamagedError(reason, path=folder, hint=rebuild_hint(folder))
 
 
-def _paper(fields: str) -> Paper:
+def paper_from_json(fields: str) -> Paper:
+    """Return the paper that a text stands for."""
     values = json.loads(fields)
     values["authors"] = tuple(values["authors"])
     return Paper(**values)
@@ -499,14 +504,15 @@ def _add_keys(cursor: sqlite3.Cursor, record: Record) -> None:
 def _remove_keys(cursor: sqlite3.Cursor, paper_id: str) -> None:
     sql = "SELECT position, fields FROM papers WHERE id = ?"
     for position, fields in cursor.execute(sql, [paper_id]).fetchall():
-        values = [(key_digest(key.value), position) for key in keys(_paper(fields))]
+        values = [(key_digest(key.value), position) for key in keys(paper_from_json(fields))]
         cursor.executemany("DELETE FROM keys WHERE value = ? AND position = ?", values)
 
 
-def _dump(paper: Paper) -> str:
+def paper_to_json(paper: Paper) -> str:
+    """Return a paper as a text that ``paper_from_json`` reads."""
     return json.dumps(dataclasses.asdict(paper), ensure_ascii=False, default=str)
 
 
 def _record(position: int, _id: str, fields: str, spans: str, first_row: int) -> Record:
     offsets = tuple((start, end) for start, end in json.loads(spans))
-    return Record(_paper(fields), offsets, position, first_row)
+    return Record(paper_from_json(fields), offsets, position, first_row)

@@ -38,7 +38,7 @@ KnownVectors = Callable[[Paper], NDArray[np.float32] | None]
 
 
 @dataclass(frozen=True, slots=True)
-class _Prepared:
+class Prepared:
     """A paper ready to be written."""
 
     record: Record
@@ -93,7 +93,7 @@ class Writer:
         self, papers: Sequence[Paper], known: KnownVectors | None = None
     ) -> Iterator[tuple[int, int]]:
         """Embed and write papers; yield (papers, chunks) after each write."""
-        gathered: list[_Prepared] = []
+        gathered: list[Prepared] = []
         since = time.monotonic()
         for start in range(0, len(papers), _PAPERS_PER_EMBEDDING):
             gathered += self._prepare(papers[start : start + _PAPERS_PER_EMBEDDING], known)
@@ -103,16 +103,16 @@ class Writer:
         if gathered:
             yield self._write(gathered)
 
-    def renew(self, papers: Sequence[Paper]) -> None:
-        """Compute and write the vectors of papers that are there, changed or not."""
+    def renew(self, papers: Sequence[Paper], known: KnownVectors | None = None) -> None:
+        """Write the vectors of papers that are there, changed or not; compute what is unknown."""
         records = self._parts.records
         entries = records.entries([paper.id for paper in papers])
         records.begin(
             [(key, part_of(each.first_row), each.chunks) for key, each in entries.items()],
             records.positions,
         )
-        for _ in self.index(papers):
-            logger.info("computed vectors anew")
+        for _ in self.index(papers, known):
+            logger.info("wrote vectors anew")
         records.end()
 
     def complete(self) -> None:
@@ -145,7 +145,7 @@ class Writer:
 
     # --- one write ---------------------------------------------------------------------------
 
-    def _prepare(self, papers: Sequence[Paper], known: KnownVectors | None) -> list[_Prepared]:
+    def _prepare(self, papers: Sequence[Paper], known: KnownVectors | None) -> list[Prepared]:
         before = self._parts.records.get([paper.id for paper in papers])
         pending = self._parts.records.pending()
         prepared, texts = [], []
@@ -154,7 +154,7 @@ class Writer:
             if old is not None and paper.id not in pending and _same_text(old.paper, paper):
                 record = replace(old, paper=paper)
                 chunks = chunks_from_spans(paper, record.spans)
-                prepared.append(_Prepared(record, chunks, None))
+                prepared.append(Prepared(record, chunks, None))
                 continue
             record = Record(
                 paper, chunk_spans(paper.abstract), -1 if old is None else old.position, -1
@@ -166,10 +166,10 @@ class Writer:
             if vectors is None:
                 texts += [embedded_text(paper, chunk) for chunk in chunks]
                 vectors = np.empty((0, self._embedder.dimension), np.float32)
-            prepared.append(_Prepared(record, chunks, vectors))
+            prepared.append(Prepared(record, chunks, vectors))
         return _with_vectors(prepared, self._embedder.embed(texts) if texts else None)
 
-    def _write(self, items: Sequence[_Prepared]) -> tuple[int, int]:
+    def _write(self, items: Sequence[Prepared]) -> tuple[int, int]:
         records = self._parts.records
         placed, positions = _placed(items, records.rows, records.positions)
         ids = [item.record.paper.id for item in placed]
@@ -189,8 +189,8 @@ class Writer:
         records.finish([item.record for item in placed])
         return len(placed), sum(len(item.chunks) for item in moved)
 
-    def _write_vectors(self, items: Sequence[_Prepared]) -> None:
-        by_part: dict[int, list[_Prepared]] = defaultdict(list)
+    def _write_vectors(self, items: Sequence[Prepared]) -> None:
+        by_part: dict[int, list[Prepared]] = defaultdict(list)
         for item in items:
             by_part[part_of(item.record.first_row)].append(item)
         for part, some in by_part.items():
@@ -252,8 +252,8 @@ def _same_text(old: Paper, new: Paper) -> bool:
 
 
 def _with_vectors(
-    prepared: Sequence[_Prepared], vectors: NDArray[np.float32] | None
-) -> list[_Prepared]:
+    prepared: Sequence[Prepared], vectors: NDArray[np.float32] | None
+) -> list[Prepared]:
     """Hand the vectors out to the papers that have none, in order."""
     used = 0
     filled = []
@@ -267,7 +267,7 @@ def _with_vectors(
     return filled
 
 
-def _placed(items: Sequence[_Prepared], rows: int, positions: int) -> tuple[list[_Prepared], int]:
+def _placed(items: Sequence[Prepared], rows: int, positions: int) -> tuple[list[Prepared], int]:
     """Give new papers their positions, and new vectors their rows, from the next free ones on."""
     placed = []
     for item in items:

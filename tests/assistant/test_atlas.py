@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -54,9 +55,12 @@ def test_a_map_is_kept_and_made_again_when_the_papers_change(
     finished(first)
     drawn: list[int] = []
     draw = atlas.draw
-    monkeypatch.setattr(
-        atlas, "draw", lambda source, tell: (drawn.append(len(source)), draw(source, tell))[1]
-    )
+
+    def counted(source: Any, tell: Any) -> Any:
+        drawn.append(len(source))
+        return draw(source, tell)
+
+    monkeypatch.setattr(atlas, "draw", counted)
     second = Atlas(lambda: store)
     assert finished(second).ready
     assert second.current == first.current
@@ -66,6 +70,9 @@ def test_a_map_is_kept_and_made_again_when_the_papers_change(
     assert second.current is not None
     assert len(second.current.ids) == len(store)
     assert drawn == [len(store)]
+    store.remove(["p0", "p1"])
+    assert finished(second).ready
+    assert set(second.current.ids) == {paper.id for paper in store.papers()}
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"key": "x"}', b"\xff"])

@@ -486,21 +486,45 @@ def test_an_interrupted_batch_says_how_to_go_on_and_does(tmp_path: Path) -> None
     process = subprocess.Popen(
         [*SCRIPTED, *command], stderr=subprocess.PIPE, env=environment(PAUSE="0.02")
     )
-    journal = tmp_path / "a.jsonl.partial.jsonl"
+    journal = tmp_path / "a.jsonl.journal.jsonl"
     wait_until(lambda: journal.exists() and journal.read_bytes().count(b"\n") >= 2)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate()
     assert process.returncode == console.EXIT_INTERRUPTED
     assert b"of 8 questions are done" in errors
-    assert b"--resume" in errors
+    assert b"the same command again" in errors
     assert b"Traceback" not in errors
     assert not answers.exists()
-    refused = run(command)
-    assert refused.returncode == 1
-    assert b"--resume" in refused.stderr
-    assert run([*command, "--resume"]).returncode == 0
+    assert run(command).returncode == 0
     ids = [json.loads(line)["id"] for line in answers.read_text().splitlines()]
     assert ids == [str(number) for number in range(1, 9)]
+
+
+def test_a_batch_chooses_papers_row_by_row_and_reports(
+    scripted: ScriptedAssistant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = []
+
+    @contextmanager
+    def open_assistant(settings: Settings) -> Iterator[ScriptedAssistant]:
+        opened.append(settings.collection)
+        yield scripted
+
+    monkeypatch.setattr(console, "open_assistant", open_assistant)
+    questions = tmp_path / "q.csv"
+    questions.write_text(
+        "question,collection,year\nHow fast?,lungs,2020..\nHow fast,,\nHow large?,lungs,\n"
+        "How far?,no/name,\n"
+    )
+    command = ["batch", str(questions), "-o", str(tmp_path / "a.xlsx")]
+    result = runner.invoke(cli.app, [*command, "--report", str(tmp_path / "r.html")])
+    assert result.exit_code == console.EXIT_PARTLY, result.stderr
+    assert "3 answered, 0 abstained, 1 failed" in result.stderr
+    assert [question for question, _ in scripted.asked] == ["How fast", "How fast?", "How large?"]
+    assert opened.count("lungs") <= 2
+    years = [where.years for where in scripted.filters if where]
+    assert set(years) == {(2020, None)}
+    assert "4 questions" in (tmp_path / "r.html").read_text()
 
 
 # Papers

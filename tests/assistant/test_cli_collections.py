@@ -89,7 +89,7 @@ def test_a_missing_collection_names_the_closest(command: list[str]) -> None:
 
 def test_an_index_and_a_collection_at_once_are_refused(data: Path) -> None:
     result = run("papers", "list", "--collection", "birds", "--index", data / "x", code=1)
-    assert "index and collection are given" in result.stderr
+    assert "collection and index are given" in result.stderr
     bad = run("ingest", "-", "--collection", "Birds!", code=1)
     assert 'for example "birds"' in bad.stderr
 

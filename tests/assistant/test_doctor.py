@@ -16,6 +16,7 @@ from assistant.models import pull
 from assistant.settings import DEFAULT_MODEL, EMBEDDING_MODEL, Settings, load_settings
 from vectorstore import Paper
 from vectorstore.embedding import MiniLMEmbedder
+from vectorstore.places import FolderPlace
 from vectorstore.store import Store
 
 SMALL = "smollm2-135m-instruct-q4_1"
@@ -252,9 +253,9 @@ def test_a_folder_that_holds_something_else_is_no_index(tmp_path: Path) -> None:
 
 
 def test_an_index_is_judged_by_what_the_store_says_of_itself(tmp_path: Path) -> None:
-    assert doctor.judge_index([], 68, tmp_path).level == "ok"
-    assert doctor.judge_index([], 0, tmp_path).level == "warning"
-    damaged = doctor.judge_index(["3 chunks without a vector"], 68, tmp_path)
+    assert doctor.judge_index([], 68, FolderPlace(tmp_path)).level == "ok"
+    assert doctor.judge_index([], 0, FolderPlace(tmp_path)).level == "warning"
+    damaged = doctor.judge_index(["3 chunks without a vector"], 68, FolderPlace(tmp_path))
     assert damaged.level == "problem"
     assert "3 chunks without a vector" in damaged.message
     assert damaged.hint

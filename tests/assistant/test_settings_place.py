@@ -64,11 +64,11 @@ def test_the_nearest_word_wins(
 
 
 def test_both_in_one_breath_is_an_error(monkeypatch: pytest.MonkeyPatch, data: Path) -> None:
-    with pytest.raises(SettingsError, match="index and collection"):
+    with pytest.raises(SettingsError, match="collection and index"):
         load_settings(index=data, collection="birds")
     monkeypatch.setenv("ASSISTANT_INDEX", str(data))
     monkeypatch.setenv("ASSISTANT_COLLECTION", "birds")
-    with pytest.raises(SettingsError, match="index and collection"):
+    with pytest.raises(SettingsError, match="collection and index"):
         load_settings()
     assert load_settings(collection="birds").collection == "birds"
 

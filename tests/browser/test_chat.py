@@ -128,6 +128,9 @@ def test_a_chip_shows_its_quotation_and_leads_to_its_mark(visit: Open) -> None:
     box = mark.bounding_box()
     assert box is not None
     assert 0 <= box["y"] <= 500 - box["height"]
+    head = opened.page.locator("#masthead").bounding_box()
+    assert head is not None
+    assert head["y"] == 0  # the panel has scrolled, not the page
 
 
 def test_the_sources_of_an_earlier_answer_come_back(visit: Open) -> None:

@@ -147,6 +147,16 @@ def test_a_judgement_becomes_a_row_of_an_evaluation(visit: Open) -> None:
     assert row["facts"] == [["weather radar"]]
     assert row["complaint"] == "The papers do answer this Look at the radar."
     assert turn.get_by_role("button", name="Yes").get_attribute("aria-pressed") == "false"
+    opened.ask("How fast is it, in summer?")
+    opened.turn("done", "in summer?")
+    past = page.locator("#past .turn").get_by_role("button", name="No", exact=True)
+    assert past.get_attribute("aria-pressed") == "true"
+    page.reload()
+    again = page.locator("#past .turn", has_text="in winter?").get_by_role(
+        "button", name="No", exact=True
+    )
+    again.wait_for()
+    assert again.get_attribute("aria-pressed") == "true"
 
 
 def test_a_question_is_asked_again_and_of_the_other_papers(visit: Open, journal: Journal) -> None:
@@ -156,7 +166,7 @@ def test_a_question_is_asked_again_and_of_the_other_papers(visit: Open, journal:
     turn.get_by_role("button", name="Ask again", exact=True).click()
     opened.page.locator('#current .turn[data-turn="2"][data-state="done"]').wait_for()
     assert journal.asked[-1] == ("How fast is it, once more?", ())
-    assert journal.only[-1] == ()
+    assert not journal.only[-1]
     opened.page.locator("#current").get_by_role("button", name="Ask the other papers").click()
     opened.page.locator('#current .turn[data-turn="3"][data-state="done"]').wait_for()
     assert journal.only[-1] == (PAPERS[2].id, PAPERS[3].id)
@@ -165,7 +175,7 @@ def test_a_question_is_asked_again_and_of_the_other_papers(visit: Open, journal:
     opened.page.locator(".scope").wait_for(state="hidden")
     opened.ask("How fast is it, at last?")
     opened.turn("done", "at last?")
-    assert journal.only[-1] == ()
+    assert not journal.only[-1]
 
 
 def test_an_abstention_offers_questions_that_can_be_answered(visit: Open, journal: Journal) -> None:

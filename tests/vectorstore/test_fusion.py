@@ -55,3 +55,13 @@ def test_nothing_is_lost_nothing_invented_and_the_order_of_rankings_is_no_matter
 def test_one_ranking_keeps_its_order_whatever_its_unit(ranking: list[tuple[str, float]]) -> None:
     scaled = [(key, 1000 * score + 7) for key, score in ranking]
     assert [key for key, _ in fuse([scaled])] == [key for key, _ in ranking]
+
+
+def test_scores_that_lie_close_together_say_little_where_a_deviation_is_expected() -> None:
+    close = [("a", 0.3), ("b", 0.2), ("c", 0.1)]
+    clear = [("c", 0.9), ("b", 0.3), ("a", 0.2)]
+    assert fuse([close, clear], least_deviations=[1.0, 0.0])[0][0] == "c"
+    scores = dict(fuse([close], least_deviations=[1.0]))
+    assert scores == pytest.approx({"a": 0.1, "b": 0.0, "c": -0.1})
+    # What is spread enough is not touched.
+    assert fuse([clear, close], least_deviations=[0.01, 0.0]) == fuse([clear, close])

@@ -32,11 +32,26 @@ def test_the_right_paper_is_among_the_first(seed_store: Store) -> None:
             (gold,) = question["papers"]
             ranks.append(found.index(gold) + 1 if gold in found else 99)
     assert len(ranks) == 68
-    # Measured: .853 first, .971 in the first four, 1.0 in the first eight; MRR .909.
-    assert sum(rank == 1 for rank in ranks) / 68 >= 0.80
-    assert sum(rank <= 4 for rank in ranks) / 68 >= 0.94
+    # Measured: .90 first, .985 in the first four, 1.0 in the first eight.
+    assert sum(rank == 1 for rank in ranks) / 68 >= 0.85
+    assert sum(rank <= 4 for rank in ranks) / 68 >= 0.96
     assert sum(rank <= 8 for rank in ranks) / 68 >= 0.98
     assert sum(1 / rank for rank in ranks) / 68 >= 0.87
+
+
+@pytest.mark.parametrize(
+    ("query", "title"),
+    [
+        # Neither word is in any of the papers.
+        ("face editing", "Unpaired Multi-domain Attribute Translation of 3D Facial Shapes"),
+        ("difusion models image clasification", "Diffusion Models Beat GANs"),
+        ("contrasitve learning temprature", "Understanding the Behaviour of Contrastive Loss"),
+    ],
+)
+def test_words_that_are_not_there_or_mistyped_find_what_is_meant(
+    seed_store: Store, query: str, title: str
+) -> None:
+    assert seed_store.search(query, 1)[0].paper.title.startswith(title)
 
 
 @pytest.mark.parametrize("query", [r"T\"ULU", "TÜLU", "Tülu", "tulu", r"T\"{u}lu"])

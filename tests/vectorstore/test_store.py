@@ -285,6 +285,16 @@ def test_removed_papers_are_gone_everywhere(store: Store) -> None:
     assert_holds(store, [synthetic(number) for number in range(30) if number not in {3, 4}])
 
 
+def test_a_sample_is_spread_over_the_papers_that_are_there(store: Store) -> None:
+    store.remove([f"paper-{number}" for number in range(0, 30, 2)])
+    papers, vectors = store.sample(20)
+    assert [paper.id for paper in papers] == [f"paper-{number}" for number in range(1, 30, 2)]
+    assert vectors.shape == (15, 64)
+    some, _ = store.sample(5)
+    assert len(some) == 5
+    assert {paper.id for paper in some} <= {paper.id for paper in papers}
+
+
 def test_removing_an_unknown_paper_removes_none(store: Store) -> None:
     with pytest.raises(PaperNotFoundError):
         store.remove(["paper-1", "unknown"])
