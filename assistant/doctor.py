@@ -374,6 +374,8 @@ def _tree_bytes(path: Path) -> int:
 
 def _hosts(settings: Settings) -> Iterator[Finding]:
     yield _network(settings)
+    if is_served(settings.model):
+        yield Finding("ok", "network", f"talks to the servers of the model: {settings.model}")
     if settings.store is not None:
         yield Finding(
             "ok", "network", f"talks to the Chroma server of the papers: {settings.store}"
