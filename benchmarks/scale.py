@@ -4,24 +4,28 @@
 
 The papers are made of real ones: sentences of one abstract in another order, under its title with a
 number; their vectors are mixtures of the real chunks' vectors with noise, so that the time to embed
-can be left out (it is measured by itself, on the real papers). Prints a table and writes a chart.
+can be left out (it is measured by itself, on the real papers). Each size leaves SIZE.json in the
+folder; a table and the charts (scale.svg) show all that are there. For Linux: it asks the kernel
+for memory, and to forget files.
 """
 
 from __future__ import annotations
 
 import argparse
+import concurrent.futures
 import json
+import multiprocessing
+import os
 import random
-import resource
 import shutil
 import statistics
-import subprocess
-import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import matplotlib.figure
+import matplotlib.ticker
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
@@ -34,8 +38,11 @@ from vectorstore.chunking import chunk_paper
 from vectorstore.filters import filters
 from vectorstore.writing import embedded_text
 
-_QUERIES = 100
+_QUERIES, _COLD_QUERIES = 100, 20
+_EMBEDDED = 1_000
 _NOISE = 0.02
+_TARGETS = {100_000: 60, 1_000_000: 150}
+"""Milliseconds that 95 of 100 searches should take at most, by papers."""
 
 
 def papers_like(real: Sequence[Paper], first: int, stop: int) -> Iterator[Paper]:
@@ -76,39 +83,46 @@ class Mixed:
         return unit
 
 
-def embedding_rates(
-    embedder: MiniLMEmbedder, real: Sequence[Paper], folder: Path
-) -> dict[str, Any]:
-    """Chunks a second of the model alone, all sorted by length, and of an ingest."""
+def embedding_rates(corpus: str, folder: Path) -> dict[str, Any]:
+    """Chunks a second of the model alone, all sorted by length, and of an ingest.
+
+    Leaves the vectors in the folder.
+    """
+    embedder, real = _embedder(), _real(corpus)[:_EMBEDDED]
     texts = [embedded_text(paper, chunk) for paper in real for chunk in chunk_paper(paper)]
     embedder.embed(texts[:64])
     started = time.perf_counter()
-    vectors = embedder.embed(texts)
+    np.save(folder / "vectors.npy", embedder.embed(texts))
     alone = len(texts) / (time.perf_counter() - started)
-    shutil.rmtree(folder, ignore_errors=True)
-    with Store.create(folder, embedder) as store:
+    shutil.rmtree(folder / "real", ignore_errors=True)
+    with Store.create(folder / "real", embedder) as store:
         started = time.perf_counter()
         report = store.ingest(real)
         whole = report.chunks / (time.perf_counter() - started)
-    return {"alone": alone, "ingest": whole, "vectors": vectors}
+    return {"alone": alone, "ingest": whole}
 
 
-def measure(size: int, real: Sequence[Paper], embedder: Mixed, folder: Path) -> dict[str, Any]:
+def measure(corpus: str, scratch: Path, size: int) -> dict[str, Any]:
     """Make an index of so many papers, and time what is done with it."""
+    real, folder = _real(corpus), scratch / str(size)
+    embedder = Mixed(_embedder(), np.load(scratch / "vectors.npy"))
     shutil.rmtree(folder, ignore_errors=True)
     started = time.perf_counter()
-    peaks = []
+    course: list[tuple[int, float, float]] = []
+
+    def note(done: int) -> None:
+        course.append((done, time.perf_counter() - started, _own_memory()))
+
     with Store.create(folder, embedder) as store:
-        store.ingest(
-            papers_like(real, 0, size),
-            progress=lambda _: peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss),
-        )
+        store.ingest(papers_like(real, 0, size), progress=note)
     seconds = time.perf_counter() - started
+    memory = [megabytes for _, _, megabytes in course]
     row: dict[str, Any] = {
         "papers": size,
+        "course": course,
         "papers a second": size / seconds,
-        "peak MB at a tenth": peaks[len(peaks) // 10] / 1e3,
-        "peak MB": peaks[-1] / 1e3,
+        "most memory of the first tenth, MB": max(memory[: max(1, len(memory) // 10)]),
+        "most memory, MB": max(memory),
     }
     for part in sorted(folder.iterdir()):
         files = part.rglob("*") if part.is_dir() else [part]
@@ -120,22 +134,23 @@ def measure(size: int, real: Sequence[Paper], embedder: Mixed, folder: Path) -> 
     return row
 
 
-def search(real: Sequence[Paper], embedder: MiniLMEmbedder, folder: Path) -> dict[str, Any]:
+def search(corpus: str, scratch: Path, size: int) -> dict[str, Any]:
     """Open an index in this process and search it."""
-    started = time.perf_counter()
+    real, folder, embedder = _real(corpus), scratch / str(size), _embedder()
+    queries = [paper.title for paper in real[:_QUERIES]]
+    embedder.embed(queries[:1])
     row: dict[str, Any] = {}
+    row |= _timed(
+        "cold open and search", [_cold(folder, embedder, q) for q in queries[-_COLD_QUERIES:]]
+    )
+    started = time.perf_counter()
     with Store.open(folder, embedder) as store:
         row["open, ms"] = 1e3 * (time.perf_counter() - started)
-        queries = [paper.title for paper in real[:_QUERIES]]
-        embedder.embed(queries[:1])
-        started = time.perf_counter()
-        store.search("a question that was not asked before")
-        row["first search, ms"] = 1e3 * (time.perf_counter() - started)
         some = {
-            "": None,
-            " of 5 years": filters(year="2000..2004"),
-            " of an author": filters(authors=["Author 77"]),
-            " of a category": filters(where=["category=c3"]),
+            "search": None,
+            "search of 5 years": filters(year="2000..2004"),
+            "search of an author": filters(authors=["Author 77"]),
+            "search of a category": filters(where=["category=c3"]),
         }
         for name, where in some.items():
             times = []
@@ -143,10 +158,65 @@ def search(real: Sequence[Paper], embedder: MiniLMEmbedder, folder: Path) -> dic
                 started = time.perf_counter()
                 store.search(query, 8, where)
                 times.append(1e3 * (time.perf_counter() - started))
-            row[f"search{name}, p50 ms"] = statistics.median(times)
-            row[f"search{name}, p95 ms"] = statistics.quantiles(times, n=20)[-1]
-    row["searching, peak MB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+            row |= _timed(name, times)
+    row["memory to search, MB"] = _own_memory()
     return row
+
+
+def _real(corpus: str) -> list[Paper]:
+    return [paper for paper in read_papers([corpus]) if isinstance(paper, Paper)]
+
+
+def _embedder() -> MiniLMEmbedder:
+    return MiniLMEmbedder(resolve(EMBEDDING_MODEL, load_settings().models_dir))
+
+
+def _cold(folder: Path, embedder: MiniLMEmbedder, query: str) -> float:
+    """Milliseconds to open an index and to search it, with none of its files in memory."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            file = os.open(path, os.O_RDONLY)
+            os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
+            os.close(file)
+    started = time.perf_counter()
+    with Store.open(folder, embedder) as store:
+        store.search(query)
+    return 1e3 * (time.perf_counter() - started)
+
+
+def _timed(name: str, times: Sequence[float]) -> dict[str, float]:
+    return {
+        f"{name}, p50 ms": statistics.median(times),
+        f"{name}, p95 ms": statistics.quantiles(times, n=20)[-1],
+    }
+
+
+def _own_memory() -> float:
+    """Megabytes of this process that are not files: what it takes from others."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("RssAnon:")[1].split()[0]) / 1e3
+
+
+def chart(rows: Sequence[dict[str, Any]], path: Path) -> None:
+    """Draw time to search by size, and rate and memory of the largest ingest."""
+    figure = matplotlib.figure.Figure(figsize=(11, 3.4), layout="constrained")
+    times, rates, memory = figure.subplots(1, 3)
+    sizes = [row["papers"] for row in rows]
+    for kind, style in (("p50", "o-"), ("p95", "o--")):
+        times.plot(sizes, [row[f"search, {kind} ms"] for row in rows], style, label=kind)
+    times.plot(list(_TARGETS), list(_TARGETS.values()), "kv", label="target of p95")
+    times.set(xscale="log", yscale="log", xlabel="papers", title="Search, ms")
+    times.yaxis.set_major_formatter(matplotlib.ticker.ScalarFormatter())
+    times.legend()
+    papers, seconds, megabytes = np.array(rows[-1]["course"]).T
+    rates.plot(papers[1:], np.diff(papers) / np.diff(seconds))
+    rates.set(xlabel="papers in the index", title="Papers a second (vectors given)")
+    memory.plot(papers, megabytes)
+    memory.set(xlabel="papers in the index", title="Memory while ingesting, MB")
+    for axes in (rates, memory):
+        axes.set_ylim(bottom=0)
+        axes.xaxis.set_major_formatter(matplotlib.ticker.EngFormatter())
+    figure.savefig(path)
 
 
 def main() -> None:
@@ -154,36 +224,35 @@ def main() -> None:
     parser.add_argument("corpus", help="papers to make the others of; any format of `ingest`")
     parser.add_argument("sizes", nargs="*", type=int, default=[10_000, 100_000])
     parser.add_argument("--folder", type=Path, default=Path("scale"), help="room for the indexes")
-    parser.add_argument("--only-search", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    real = [paper for paper in read_papers([options.corpus]) if isinstance(paper, Paper)]
-    settings = load_settings()
-    embedder = MiniLMEmbedder(resolve(EMBEDDING_MODEL, settings.models_dir))
-    if options.only_search:
-        sys.stdout.write(json.dumps(search(real, embedder, options.folder)))
-        return
     options.folder.mkdir(parents=True, exist_ok=True)
-    rates = embedding_rates(embedder, real[:1_000], options.folder / "real")
     console = Console()
+    rates = in_its_own_process(embedding_rates, options.corpus, options.folder)
     console.print(
         f"chunks a second: {rates['alone']:.0f} by the model alone, "
         f"{rates['ingest']:.0f} by an ingest"
     )
-    rows = []
     for size in options.sizes:
-        folder = options.folder / str(size)
-        row = measure(size, real, Mixed(embedder, rates["vectors"]), folder)
-        # A process of its own: what is open is not yet in its memory.
-        command = [sys.executable, "-m", "benchmarks.scale", options.corpus]
-        command += ["--folder", str(folder), "--only-search"]
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
-        row |= json.loads(done.stdout)
-        console.print_json(data=row)
-        rows.append(row)
+        row = in_its_own_process(measure, options.corpus, options.folder, size)
+        row |= in_its_own_process(search, options.corpus, options.folder, size)
+        (options.folder / f"{size}.json").write_text(json.dumps(row))
+    found = [json.loads(path.read_text()) for path in options.folder.glob("*.json")]
+    rows = sorted(found, key=lambda row: int(row["papers"]))
     table = Table("", *(f"{row['papers']:,}" for row in rows))
-    for name in list(rows[0])[1:]:
-        table.add_row(name, *(f"{row[name]:,.3g}" for row in rows))
+    for name in rows[0]:
+        if name not in {"papers", "course"}:
+            table.add_row(name, *(f"{row[name]:,.3g}" for row in rows))
     console.print(table)
+    chart(rows, options.folder / "scale.svg")
+
+
+def in_its_own_process(
+    task: Callable[..., dict[str, Any]], corpus: str, *arguments: object
+) -> dict[str, Any]:
+    """Call with the corpus where nothing is in memory yet."""
+    fresh = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(1, fresh) as process:
+        return process.submit(task, corpus, *arguments).result()
 
 
 if __name__ == "__main__":

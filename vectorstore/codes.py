@@ -12,6 +12,7 @@ Reference:
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -57,6 +58,8 @@ class Codes:
         self._folder = folder
         self._dimension = dimension
         self._words = -(-dimension // 64)
+        self._mapped: dict[str, tuple[tuple[int, ...], NDArray[Any]]] = {}
+        """By name, a file as mapped and which file of which size that was."""
 
     # --- writing -----------------------------------------------------------------------------
 
@@ -232,7 +235,19 @@ class Codes:
         return self._map("signs", _WORD, (blocks, self._words, _ROWS_PER_BLOCK))
 
     def _map(self, name: str, kind: np.dtype[np.generic], shape: tuple[int, ...]) -> NDArray[Any]:
-        return np.memmap(self._folder / name, kind, "r", 0, shape)
+        """Return the head of a file; it stays mapped, since each page costs when it is new."""
+        path = self._folder / name
+        status = path.stat()
+        now = (status.st_dev, status.st_ino, status.st_size)
+        before, values = self._mapped.get(name, (None, None))
+        if values is None or before != now:
+            values = np.memmap(path, kind, "r")
+            self._mapped[name] = now, values
+        return values[: math.prod(shape)].reshape(shape)
+
+    def close(self) -> None:
+        """Let go of the files."""
+        self._mapped.clear()
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

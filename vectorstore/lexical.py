@@ -46,6 +46,8 @@ PAIR_WEIGHT, PART_WEIGHT = 0.2, 0.15
 PART_CHARS = 4
 """Long enough to tell words apart, short enough to outlast a typing error or another ending."""
 
+_COMMON, _MANY_PAPERS = 0.5, 10_000
+"""Among many papers, what more than this share of them hold says nothing and takes longest."""
 _MAX_QUERY_CHARS = 20_000
 _MAX_TERM_CHARS = 40
 _WRITER_BYTES = 64_000_000
@@ -152,11 +154,13 @@ class LexicalIndex:
 
         text = normalize(query[:_MAX_QUERY_CHARS])
         terms = terms_of(text)
-        clauses = [
-            *self._weighted("text", terms, 1.0),
-            *self._weighted("pairs", _pairs(terms), PAIR_WEIGHT),
-            *self._weighted("parts", word_parts(text), PART_WEIGHT),
-        ]
+        searcher = self._index.searcher()
+        with _translated(self._folder):
+            clauses = [
+                *self._weighted(searcher, "text", terms, 1.0),
+                *self._weighted(searcher, "pairs", _pairs(terms), PAIR_WEIGHT),
+                *self._weighted(searcher, "parts", word_parts(text), PART_WEIGHT),
+            ]
         if not clauses:
             return []
         wanted = _any_of(clauses)
@@ -166,7 +170,6 @@ class LexicalIndex:
             must = tantivy.Occur.Must
             wanted = tantivy.Query.boolean_query([(must, wanted), (must, met)])
         with _translated(self._folder):
-            searcher = self._index.searcher()
             hits = searcher.search(wanted, limit, count=False).hits
             return list(zip(_positions(searcher, hits), (float(s) for s, _ in hits), strict=True))
 
@@ -281,7 +284,9 @@ class LexicalIndex:
         with _translated(self._folder):
             return self._index.parse_query(f"metadata.{escaped}:{span}", ["id"])
 
-    def _weighted(self, field: str, terms: Sequence[str], weight: float) -> list[tantivy.Query]:
+    def _weighted(
+        self, searcher: tantivy.Searcher, field: str, terms: Sequence[str], weight: float
+    ) -> list[tantivy.Query]:
         """Return a query for each distinct term, which counts as often as the term occurs."""
         import tantivy
 
@@ -289,6 +294,9 @@ class LexicalIndex:
             return tantivy.Query.term_query(self._schema, field, term, index_option="freq")
 
         counts = list(Counter(terms).items())[:MAX_QUERY_TERMS]
+        if searcher.num_docs > _MANY_PAPERS:
+            most = _COMMON * searcher.num_docs
+            counts = [each for each in counts if searcher.doc_freq(field, each[0]) <= most]
         return [tantivy.Query.boost_query(one(term), weight * count) for term, count in counts]
 
     def _query(self, terms: Sequence[str]) -> tantivy.Query:

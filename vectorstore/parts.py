@@ -99,4 +99,5 @@ class Parts:
         """Let go of all files."""
         with self._lock:
             self._lexical = None
+            self.codes.close()
             self.records.close()

@@ -130,3 +130,11 @@ def test_missing_and_short_files_are_an_error_for_the_user(
     if name != "signs":
         with pytest.raises(IndexDamagedError):
             codes.search(vectors[0], 1, 300)
+
+
+def test_rows_that_another_process_writes_are_found_at_the_next_search(tmp_path: Path) -> None:
+    vectors = unit(300)
+    reader = written(tmp_path, vectors[:200], 200)
+    assert reader.search(vectors[250], 1, 200)[0].similarity < 0.99
+    written(tmp_path, vectors, 300)
+    assert reader.search(vectors[250], 1, 300)[0].number == 250

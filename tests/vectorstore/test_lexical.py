@@ -201,3 +201,14 @@ def test_the_papers_that_hold_every_word_are_all_found_and_counted(
     positions, count = index.holding(wanted, limit=100)
     assert ({key(each) for each in positions}, count) == (expected, len(expected))
     assert len(index.holding(wanted, limit=1)[0]) == min(1, len(expected))
+
+
+def test_among_many_papers_a_word_of_most_of_them_does_not_count(
+    index: LexicalIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = ["model pixel", "model pixel pixel", "model graph", "model state", "model", "merge"]
+    put(index, [paper(str(number), text, "") for number, text in enumerate(texts)])
+    assert len(found(index, "model pixel")) == 5
+    monkeypatch.setattr("vectorstore.lexical._MANY_PAPERS", 5)
+    assert found(index, "model pixel") == found(index, "pixel")
+    assert index.search("model", 9) == []
