@@ -256,7 +256,7 @@ def _gpu(settings: Settings, build: hardware.Build, *, full: bool) -> Iterator[F
         size = f"{device.free_bytes / 1e9:.1f} of {device.total_bytes / 1e9:.1f} GB free"
         yield Finding("ok", "gpu", f"{device.name}: {device.description}, {size}")
     if not build.gpu_offload:
-        yield _without_offload(settings)
+        yield without_offload(settings, build)
         if not full:
             return
     if is_served(settings.model):
@@ -269,7 +269,13 @@ def _gpu(settings: Settings, build: hardware.Build, *, full: bool) -> Iterator[F
     yield judge_offload(hardware.measure_offload(path, settings.layers), settings, build)
 
 
-def _without_offload(settings: Settings) -> Finding:
+def without_offload(settings: Settings, build: hardware.Build) -> Finding:
+    """Judge that this build of llama.cpp uses no GPU."""
+    if build.gpu_backends:
+        kinds = " and ".join(build.gpu_backends)
+        message = f"llama.cpp is built for {kinds} but sees no such GPU: no layer is on one"
+        hint = "is its driver loaded (nvidia-smi), and CUDA_VISIBLE_DEVICES unset?"
+        return Finding("ok" if settings.layers == 0 else "warning", "gpu", message, hint)
     message = "this build of llama.cpp cannot offload: no layer is on a GPU"
     hint = REBUILD.format("-DGGML_NATIVE=ON -DGGML_CUDA=ON") + "  (-DGGML_METAL, -DGGML_VULKAN)"
     if settings.layers > 0:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import logging
 from pathlib import Path
 
+from assistant import hardware
 from assistant.engine import Engine
 from assistant.llama import Llama
 from assistant.model_address import ModelAddress, is_served
@@ -16,6 +18,8 @@ from assistant.remote import RemoteEngine
 from assistant.resources import resource
 from assistant.settings import Settings
 from assistant.states import StateCache
+
+logger = logging.getLogger(__name__)
 
 CONTEXT_TOKENS = 6144
 MEMORY_BYTES = 192_000_000
@@ -49,6 +53,8 @@ def open_engine(settings: Settings, prompts: Prompts) -> Engine:
         gpu_layers=settings.layers,
         threads=settings.threads,
     )
+    if settings.layers != 0 and hardware.gpu_unused():
+        logger.warning("there is a GPU, but llama.cpp does not use it; assistant doctor says why")
     try:
         return Reader(model, prompts, functools.partial(_states, settings, path))
     except BaseException:

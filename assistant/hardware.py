@@ -59,6 +59,8 @@ SYSCTL_FEATURES = {
     "AVX512": "hw.optional.avx512f",
 }
 NO_LIMIT = 1 << 60
+FAST_GPU_NODES = ("/dev/nvidiactl", "/dev/kfd")
+GPU_BACKENDS = ("cuda", "hip", "metal", "vulkan", "sycl")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,10 @@ class Build:
     features: frozenset[str]
     """CPU features, by llama.cpp's names (AVX2, DOTPROD, ...)."""
     gpu_offload: bool
+    """Whether there is a GPU that it can use, now and here."""
     devices: tuple[Device, ...]
+    gpu_backends: tuple[str, ...] = ()
+    """Kinds of GPU that it was built for: cuda, hip, metal, vulkan, sycl."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +111,13 @@ def read_build() -> Build:
     import llama_cpp
 
     information = llama_cpp.llama_print_system_info().decode()
+    libraries = Path(llama_cpp.__file__).parent / "lib"
     return Build(
         version=llama_cpp.__version__,
         features=parse_features(information),
         gpu_offload=bool(llama_cpp.llama_supports_gpu_offload()),
-        devices=_devices(Path(llama_cpp.__file__).parent / "lib"),
+        devices=_devices(libraries),
+        gpu_backends=tuple(each for each in GPU_BACKENDS if _path(libraries, f"ggml-{each}")),
     )
 
 
@@ -134,10 +141,13 @@ def _devices(folder: Path) -> tuple[Device, ...]:
 
 
 def _library(folder: Path, name: str) -> Any:
-    for pattern in (f"lib{name}.so", f"lib{name}.dylib", f"{name}.dll"):
-        if (folder / pattern).is_file():
-            return ctypes.CDLL(str(folder / pattern))
-    return None
+    path = _path(folder, name)
+    return None if path is None else ctypes.CDLL(str(path))
+
+
+def _path(folder: Path, name: str) -> Path | None:
+    names = (f"lib{name}.so", f"lib{name}.dylib", f"{name}.dll")
+    return next((folder / each for each in names if (folder / each).is_file()), None)
 
 
 def _device(base: Any, handle: int) -> Device:
@@ -268,6 +278,14 @@ def gpu_present() -> bool:
     nodes = ("/dev/nvidiactl", "/dev/kfd", "/dev/dri/renderD128")
     apple = sys.platform == "darwin" and platform.machine() == "arm64"
     return apple or any(Path(node).exists() for node in nodes)
+
+
+def gpu_unused() -> bool:
+    """Whether there is a GPU much faster than the processor that llama.cpp cannot use."""
+    import llama_cpp
+
+    there = any(Path(node).exists() for node in FAST_GPU_NODES)
+    return there and not llama_cpp.llama_supports_gpu_offload()
 
 
 def available_memory_bytes() -> int | None:

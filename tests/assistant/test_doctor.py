@@ -12,7 +12,10 @@ from hypothesis import strategies as st
 
 from assistant import doctor, hardware
 from assistant.catalogue import catalogue
+from assistant.engines import open_engine
 from assistant.models import pull
+from assistant.prompts import load_prompts
+from assistant.resources import resource
 from assistant.settings import DEFAULT_MODEL, EMBEDDING_MODEL, Settings, load_settings
 from vectorstore import Paper
 from vectorstore.embedding import MiniLMEmbedder
@@ -193,14 +196,22 @@ def test_fewer_layers_on_the_gpu_than_asked_for_is_a_warning(
 
 
 def test_layers_asked_for_that_this_build_cannot_offload_are_a_warning(tmp_path: Path) -> None:
-    if hardware.read_build().gpu_offload:
-        finding = doctor._without_offload(settings_for(tmp_path, gpu_layers=10))
-    else:
-        findings = doctor.examine(settings_for(tmp_path, gpu_layers=10))
-        finding = by_topic(findings, "gpu")[-1]
+    build = hardware.Build("0", FAST, gpu_offload=False, devices=())
+    finding = doctor.without_offload(settings_for(tmp_path, gpu_layers=10), build)
     assert finding.level == "warning"
     assert "cannot offload" in finding.message
     assert "GGML_CUDA" in str(finding.hint)
+
+
+@pytest.mark.parametrize(("layers", "level"), [("auto", "warning"), (0, "ok")])
+def test_a_build_for_gpus_that_sees_none_is_not_to_be_built_again(
+    tmp_path: Path, layers: int | str, level: str
+) -> None:
+    build = hardware.Build("0", FAST, gpu_offload=False, devices=(), gpu_backends=("cuda",))
+    finding = doctor.without_offload(settings_for(tmp_path, gpu_layers=layers), build)
+    assert finding.level == level
+    assert "built for cuda but sees no such GPU" in finding.message
+    assert "pip install" not in str(finding.hint)
 
 
 def test_the_processor_is_among_the_devices() -> None:
@@ -289,3 +300,20 @@ def test_without_pip_the_packages_are_a_warning(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(doctor, "_version", lambda name: None if name == "pip" else version(name))
     warnings = [finding for finding in doctor._packages() if finding.level == "warning"]
     assert [finding.hint for finding in warnings] == [f"{sys.executable} -m ensurepip"]
+
+
+@pytest.mark.parametrize("layers", ["auto", 0])
+def test_a_gpu_is_never_left_idle_in_silence(
+    small_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    layers: int | str,
+) -> None:
+    monkeypatch.setattr(hardware, "FAST_GPU_NODES", (str(tmp_path),))
+    settings = settings_for(tmp_path, gpu_layers=layers).model_copy(
+        update={"model": SMALL, "models_dir": small_model}
+    )
+    open_engine(settings, load_prompts(resource("prompts/answer.toml"))).close()
+    idle = not hardware.read_build().gpu_offload
+    assert ("there is a GPU" in caplog.text) == (idle and layers != 0)
