@@ -72,10 +72,17 @@ class Intake:
         records = read_papers(self._sources, columns=self._columns, notice=self._display.note)
         for record in records:
             if isinstance(record, Paper):
+                if last is not None:
+                    self._take_down(last)
                 return chain([record], self._good(records))
+            if last is not None:
+                self._take_down(last)
             last = record
-            self._take_down(record)
-        raise last or PaperFormatError(
+        if last is not None:
+            # It is shown as the error that ends all.
+            self._write(last)
+            raise last
+        raise PaperFormatError(
             "holds no paper",
             path=", ".join(self._sources),
             line=None,
@@ -122,9 +129,12 @@ class Intake:
             else:
                 self._take_down(record)
 
-    def _take_down(self, error: PaperFormatError) -> None:
+    def _write(self, error: PaperFormatError) -> None:
         if self._report is not None:
             self._report.write(json_text(_row(error)) + "\n")
+
+    def _take_down(self, error: PaperFormatError) -> None:
+        self._write(error)
         if isinstance(error, DuplicatePaperError):
             self.duplicates += 1
             if self.duplicates <= SHOWN_ROWS:

@@ -83,17 +83,18 @@ def is_paper_file(name: str) -> bool:
     return _suffix(name) in FORMATS
 
 
-def detect(name: str, head: bytes) -> Format:
+def detect(name: str, head: bytes, columns: Mapping[str, str]) -> Format:
     """Choose the format of a file.
 
     Args:
         name: Of the file; a suffix of compression does not count.
         head: Its first bytes, not compressed.
+        columns: By field, those that the user has named: a line of them is the header of a table.
     """
     suffix = _suffix(name)
     # PubMed saves its own format as .txt.
     by_name = FORMATS.get(suffix) if suffix != ".txt" else None
-    return by_name or _detect_binary(head) or _detect_text(head, dumped=suffix == ".txt")
+    return by_name or _detect_binary(head) or _detect_text(head, columns, dumped=suffix == ".txt")
 
 
 def _suffix(name: str) -> str:
@@ -104,7 +105,7 @@ def _detect_binary(head: bytes) -> Format | None:
     return next((form for mark, form in _BINARY_MARKS.items() if head.startswith(mark)), None)
 
 
-def _detect_text(head: bytes, *, dumped: bool) -> Format:
+def _detect_text(head: bytes, columns: Mapping[str, str], *, dumped: bool) -> Format:
     text = head.decode("utf-8", "replace").lstrip("\ufeff \t\r\n")
     marked = next((form for mark, form in _TEXT_MARKS if mark.match(text)), None)
     if marked or dumped:
@@ -116,5 +117,5 @@ def _detect_text(head: bytes, *, dumped: bool) -> Format:
     first = text.partition("\n")[0]
     names = [name.strip().strip('"') for name in re.split(r"[,;\t]", first)]
     lower = {name.lower() for name in names}
-    is_header = lower & set(REQUIRED) or set(REQUIRED) <= set(choose(names, {}).values())
+    is_header = lower & set(REQUIRED) or set(REQUIRED) <= set(choose(names, columns).values())
     return _CSV if len(lower) > 1 and is_header else _PAGE_DUMP

@@ -202,7 +202,7 @@ class _Reader:
         if head.startswith(_UTF16_MARKS):
             yield whole.error("the text is UTF-16, not UTF-8", ENCODING_HINT)
             return
-        form = detect(self._name, head)
+        form = detect(self._name, head, self._mapping)
         count = 0
         for item in self._parsed(form, records, stream):
             records.begin_record()
