@@ -250,9 +250,7 @@ def load_settings(**flags: Any) -> Settings:
         # Of a secret, pydantic counts "items".
         is_short = first["type"] == "too_short" and name == "api_key"
         reason = "it needs 16 characters or more" if is_short else first["msg"]
-        raise SettingsError(
-            f"setting {name}: {reason}", name=name, hint=_nearest(name)
-        ) from error
+        raise SettingsError(f"setting {name}: {reason}", name=name, hint=_nearest(name)) from error
     except ValueError as error:  # a toml file that does not parse
         raise SettingsError(str(error), name="assistant.toml", hint="mend the file") from error
 

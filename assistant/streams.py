@@ -68,12 +68,7 @@ class EventStream(Iterator[T], Generic[T]):
     def __enter__(self) -> EventStream[T]:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.close()
 
     def __del__(self) -> None:
