@@ -10,8 +10,9 @@
 
   document.documentElement.lang = "en";
 
-  // Shared with the scripts of the other tabs.
-  const own = (window.assistantPage = {});
+  // Shared with the scripts of the other tabs. The address says which collection the page shows.
+  const collection = new URLSearchParams(location.search).get("collection") ?? "";
+  const own = (window.assistantPage = { collection });
 
   const download = ({ name, content, media_type }) => {
     const link = document.createElement("a");
@@ -99,8 +100,9 @@
       {
         get: (_, name) => async (wanted) => {
           let answer;
+          const { collection } = own;
           try {
-            answer = await serverOf()[name](wanted);
+            answer = await serverOf()[name]({ wanted, collection });
           } catch {
             answer = { error: "The assistant does not answer.", hint: "reload this page" };
           }
@@ -447,6 +449,9 @@
     if ((address.searchParams.get("conversation") ?? "") === (name ?? "")) return;
     if (name) address.searchParams.set("conversation", name);
     else address.searchParams.delete("conversation");
+    // A conversation belongs to its collection, whichever the program is started with tomorrow.
+    const here = one(".masthead")?.dataset.collection;
+    if (here) address.searchParams.set("collection", here);
     history.replaceState(null, "", address);
   };
 

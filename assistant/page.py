@@ -29,12 +29,19 @@ _SHOWN_QUESTION_CHARS = 2_000
 _SHOWN_OF_CHARS = 200
 
 
-def header(papers: int) -> str:
-    """The name of the page, the size of the collection, and where everything stays."""
+def header(papers: int, collection: str, *, named: bool = False) -> str:
+    """The name of the page, the size of the collection, and where everything stays.
+
+    Args:
+        papers: In the collection.
+        collection: Its name, or where it is.
+        named: Show the name; where there is but one, it means nothing to anybody.
+    """
     count = "No papers yet" if papers == 0 else _count(papers, "paper")
+    name = f'<span class="collection-name">{_text(collection)}</span>' if named else ""
     return (
-        '<header class="masthead"><h1>Abstract Assistant</h1>'
-        f'<p><span class="count">{count}</span>'
+        f'<header class="masthead" data-collection="{_text(collection)}">'
+        f'<h1>Abstract Assistant</h1><p>{name}<span class="count">{count}</span>'
         '<span class="private">Everything stays on this machine</span></p></header>'
     )
 
@@ -43,7 +50,8 @@ def welcome(papers: int) -> str:
     """What stands in the place of the conversation before the first question."""
     if papers == 0:
         body = (
-            "<h2>This collection is empty.</h2><p>Add papers in a terminal with "
+            "<h2>This collection is empty.</h2><p>Drop files of papers in the tab "
+            "<strong>Papers</strong>, or add them in a terminal with "
             "<code>assistant ingest FILE</code>, then reload this page.</p>"
         )
     else:

@@ -205,7 +205,7 @@ def test_screenshots_of_the_tabs(
     asked = ["How fast is it?", "What do swans eat?", "And how large are they?", "broken"]
     path.write_text("question\n" + "\n".join(asked) + "\n", encoding="utf-8")
     page.get_by_role("tab", name="Batch").click()
-    page.locator("#question-file input[type=file]").set_input_files(path)
+    page.locator("#question-files input[type=file]").set_input_files(path)
     page.get_by_role("button", name="Ask these questions").click()
     page.locator(".job .progress", has_text="4 of 4, done").wait_for()
     page.get_by_role("button", name="And how large").click()
