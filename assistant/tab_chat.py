@@ -267,7 +267,7 @@ class _Handlers:
         place = self.assistant.settings.place_name
         here = collection or place
         if not name:
-            return _Frame() if here == place else self._begin_at(here)
+            return _Frame() if here == place else _Frame(current=self._beginning(here))
         turns = self.kept.turns(name, owner=owner)
         if not turns:
             return _Frame(current=page_history.lost(), conversation=Conversation())
@@ -284,22 +284,23 @@ class _Handlers:
             conversation=Conversation(name, past),
         )
 
-    def _begin_at(self, collection: str) -> _Frame:
+    def _beginning(self, collection: str) -> str:
+        """What stands in the place of a conversation that has not begun."""
         try:
-            return _Frame(current=page.welcome(len(self.of(collection).assistant.store)))
+            return page.welcome(len(self.of(collection).assistant.store))
         except USER_ERRORS as error:
-            return _Frame(current=page_history.no_collection(str(error), error.hint))
+            return page_history.no_collection(str(error), error.hint)
 
     def stop(self, session: str) -> None:
         """Stop the visitor's question."""
         self.runs.stop(session)
 
-    def start_afresh(self, session: str) -> _Frame:
+    def start_afresh(self, session: str, collection: str = "") -> _Frame:
         """Forget the conversation."""
         self.runs.discard(session)
         return _Frame(
             past="",
-            current=page.welcome(len(self.assistant.store)),
+            current=self._beginning(collection),
             sources=page.no_sources(),
             announcement="New conversation.",
             conversation=Conversation(),
@@ -526,7 +527,7 @@ def _wire(blocks: "gr.Blocks", parts: _Parts, handlers: _Handlers) -> None:
         handlers.stop(session_of(request))
 
     def start_afresh(request: gr.Request) -> list[Any]:
-        return handlers.of(collection_of(request)).start_afresh(session_of(request)).values()
+        return handlers.start_afresh(session_of(request), collection_of(request)).values()
 
     def restore(request: gr.Request) -> list[Any]:
         name = dict(request.query_params).get("conversation", "")

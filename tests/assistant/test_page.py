@@ -329,4 +329,4 @@ def test_the_collection_is_counted(papers: int) -> None:
 
 
 def check_header(papers: int) -> str:
-    return Reader(page.header(papers)).text()
+    return Reader(page.header(papers, "default")).text()

@@ -2,8 +2,9 @@
 
 Run as ``python -m tests.browser.scripted_page JOURNAL [USER:PASSWORD ...]``: the address goes to
 standard output, what happens to the streams to the journal, a JSON list a line:
-``["asked", question, history, papers, collection]`` or ``["closed", question]``. A process of its own because
-Gradio leaves event loops behind, and tests that fail on every warning must not inherit them.
+``["asked", question, history, papers, collection]`` or ``["closed", question]``. A process of its
+own because Gradio leaves event loops behind, and tests that fail on every warning must not inherit
+them.
 """
 
 from __future__ import annotations
