@@ -21,6 +21,8 @@ _FORMULA = re.compile(
     r"|\\\[(?P<square>.+?)\\\]",
     re.DOTALL,
 )
+_SIGN = re.compile(r"\\([$%&#_])")
+"""A sign that means something to LaTeX, and is meant as itself."""
 _MOST_CHARS = 400
 _ELEMENTS = frozenset(
     "math mrow mi mn mo ms mtext mspace msup msub msubsup mfrac msqrt mroot mover munder munderover"
@@ -46,7 +48,9 @@ class Formula(NamedTuple):
 
 
 def typeset(text: str, start: int = 0, end: int | None = None) -> str:
-    """Return a part of a text as HTML: its formulas as MathML, all else escaped.
+    r"""Return a part of a text as HTML: its formulas as MathML, all else escaped.
+
+    A sign that is written as LaTeX wants it, such as ``\$``, loses its backslash.
 
     Args:
         text: The whole, which decides what is a formula.
@@ -58,10 +62,14 @@ def typeset(text: str, start: int = 0, end: int | None = None) -> str:
     position = start
     for formula in _formulas(text) if _may_hold_one(text) else ():
         if start <= formula.start and formula.end <= end:
-            pieces += [html.escape(text[position : formula.start]), formula.mathml]
+            pieces += [_escaped(text[position : formula.start]), formula.mathml]
             position = formula.end
-    pieces.append(html.escape(text[position:end]))
+    pieces.append(_escaped(text[position:end]))
     return "".join(pieces)
+
+
+def _escaped(text: str) -> str:
+    return html.escape(_SIGN.sub(r"\1", text))
 
 
 def _may_hold_one(text: str) -> bool:

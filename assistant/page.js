@@ -1,5 +1,5 @@
 /* Behaviour of the chat page. Reads the class names and data attributes that page.py writes.
-   Text from papers is only ever put into the document as textContent. */
+   Text from papers comes as HTML that the server has made safe, or is put in as textContent. */
 () => {
   "use strict";
   const one = (selector, within = document) => within.querySelector(selector);
@@ -362,14 +362,10 @@
   const tip = document.createElement("div");
   tip.id = "tip";
   tip.hidden = true;
-  tip.append(document.createElement("p"), document.createElement("cite"));
   document.body.append(tip);
   const showTip = (chip) => {
-    // The quotation, within its sentence.
-    const quote = document.createElement("mark");
-    quote.textContent = chip.dataset.quote;
-    one("p", tip).replaceChildren(chip.dataset.before, quote, chip.dataset.after);
-    one("cite", tip).textContent = chip.dataset.title;
+    // Safe HTML: the server has written it, as all of this page.
+    tip.innerHTML = chip.dataset.tip;
     tip.hidden = false;
     const at = chip.getBoundingClientRect();
     const size = tip.getBoundingClientRect();

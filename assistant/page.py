@@ -388,21 +388,19 @@ def _badge(sentence: Sentence) -> str:
 
 def _chip(citation: Citation, value: Turn) -> str:
     label = f"Source {citation.number}: {citation.quote} ({citation.title})"
-    before, after = _around(citation, value)
+    tip = f"<p>{_quotation(citation, value)}</p><cite>{typeset(citation.title)}</cite>"
     return (
         f'<button type="button" class="chip" data-turn="{value.number}" '
-        f'data-mark="{mark_id(citation, value.number)}" data-quote="{_text(citation.quote)}" '
-        f'data-before="{_text(before)}" data-after="{_text(after)}" '
-        f'data-title="{_text(citation.title)}" aria-label="{_text(label)}">'
-        f"{citation.number}</button>"
+        f'data-mark="{mark_id(citation, value.number)}" data-tip="{_text(tip)}" '
+        f'aria-label="{_text(label)}">{citation.number}</button>'
     )
 
 
-def _around(citation: Citation, value: Turn) -> tuple[str, str]:
-    """What stands before and behind a quotation in its sentence of the abstract."""
+def _quotation(citation: Citation, value: Turn) -> str:
+    """A quotation, marked within its sentence of the abstract."""
     abstract = next((p.abstract for p in value.papers if p.id == citation.paper_id), "")
     if not 0 <= citation.start < citation.end <= len(abstract):
-        return "", ""
+        return f"<mark>{typeset(citation.quote)}</mark>"
     touched = [
         (start, end)
         for start, end in sentence_spans(abstract)
@@ -410,7 +408,11 @@ def _around(citation: Citation, value: Turn) -> tuple[str, str]:
     ]
     start = min((start for start, _ in touched), default=citation.start)
     end = max((end for _, end in touched), default=citation.end)
-    return abstract[start : citation.start], abstract[citation.end : end]
+    return (
+        f"{typeset(abstract, start, citation.start)}"
+        f"<mark>{typeset(abstract, citation.start, citation.end)}</mark>"
+        f"{typeset(abstract, citation.end, end)}"
+    )
 
 
 def _abstention(value: Turn) -> str:

@@ -101,8 +101,9 @@ def elsewhere(conversation: str, collection: str) -> str:
 
 def no_collection(message: str, hint: str) -> str:
     """What stands there where the address names a collection that cannot be shown."""
+    said = message[:1].upper() + message[1:]
     return (
-        f'<section class="welcome"><h2>There is nothing to ask here.</h2><p>{_text(message[:1].upper() + message[1:])}.</p>'
+        f'<section class="welcome"><h2>There is nothing to ask here.</h2><p>{_text(said)}.</p>'
         f'<p class="quiet">Try: <code>{_text(hint)}</code></p>'
         '<p><a href="?">Open the collection that the program was started with</a></p></section>'
     )

@@ -35,7 +35,12 @@ class Table:
         state = self.atlas.look()
         if state.failure is not None:
             return complaint(state.failure)
-        return {"ready": state.ready, "done": state.done, "doing": state.doing}
+        return {
+            "ready": state.ready,
+            "done": state.done,
+            "doing": state.doing,
+            "key": self.atlas.key,
+        }
 
     def points(self, _wanted: object, _owner: str) -> dict[str, Any]:
         """The whole map."""

@@ -30,6 +30,13 @@ def test_what_is_a_formula(text: str, formulas: int) -> None:
     assert typeset(text).count("<math") == formulas
 
 
+def test_a_sign_that_latex_escapes_is_shown_without_its_backslash() -> None:
+    text = r"below \$5, 99.4\% of R\&D, where $x = \$2$ and a\\b"
+    shown = typeset(text)
+    assert shown.startswith("below $5, 99.4% of R&amp;D, where <math")
+    assert shown.endswith(r"and a\\b")
+
+
 @given(st.text("$\\{}^_abc<>&\"' \n()[]frachreftextstyle", max_size=60) | st.text(max_size=60))
 def test_only_formulas_become_elements(text: str) -> None:
     for tag, attributes in Reader(typeset(text)).tags:

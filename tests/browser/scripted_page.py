@@ -1,10 +1,10 @@
 """Serve the page over the scripted assistant, in a process of its own.
 
-Run as ``python -m tests.browser.scripted_page JOURNAL [USER:PASSWORD ...]``: the address goes to
-standard output, what happens to the streams to the journal, a JSON list a line:
-``["asked", question, history, papers, collection]`` or ``["closed", question]``. A process of its
-own because Gradio leaves event loops behind, and tests that fail on every warning must not inherit
-them.
+Run as ``python -m tests.browser.scripted_page JOURNAL [/ROOT] [USER:PASSWORD ...]``: the address
+goes to standard output, what happens to the streams to the journal, a JSON list a line:
+``["asked", question, history, papers, collection]`` or ``["closed", question]``. TEST_CATALOGUE
+names another catalogue of models. A process of its own because Gradio leaves event loops behind,
+and tests that fail on every warning must not inherit them.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from assistant import catalogue
 from assistant.gate import Access
 from assistant.logins import read_logins
 from assistant.resources import resource
@@ -124,5 +125,8 @@ if __name__ == "__main__":
     assistant.others = {"seeds": assistant}
     os.environ["XDG_CONFIG_HOME"] = str(assistant.folder / "config")
     assistant.collection = collection(assistant.folder)
-    access = Access(logins=read_logins(sys.argv[2:]))
-    serve(assistant, access, port=7960, announce=say)
+    if path := os.environ.get("TEST_CATALOGUE"):
+        catalogue.CATALOGUE = Path(path)
+    root_path = next((each for each in sys.argv[2:] if each.startswith("/")), "")
+    access = Access(logins=read_logins(each for each in sys.argv[2:] if each != root_path))
+    serve(assistant, access, port=7960, announce=say, root_path=root_path)

@@ -1,0 +1,84 @@
+"""Several collections, one model: `Assistant.of` and `Assistant.making`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from assistant import Assistant
+from assistant.settings import load_settings
+from tests.fakes import PAPERS
+from vectorstore import CollectionError, CollectionNameError, Paper
+
+NAME = "birds"
+
+
+@pytest.fixture
+def first(
+    tmp_path: Path, bundled_index: Path, models_dir: Path, small_model: Path
+) -> Iterator[Assistant]:
+    settings = load_settings(
+        index=bundled_index,
+        collections_dir=tmp_path / "collections",
+        models_dir=models_dir,
+        model=str(small_model),
+        states_dir=tmp_path / "states",
+        read_ahead=0,
+    )
+    with Assistant(settings) as made:
+        with made.making(NAME) as store:
+            store.ingest(PAPERS)
+        yield made
+
+
+def test_each_collection_answers_from_its_papers(first: Assistant) -> None:
+    birds = first.of(NAME)
+    assert (len(first.store), len(birds.store)) == (68, len(PAPERS))
+    assert birds.settings.place_name == NAME
+    question = "Which flocks show in weather radar?"
+    known = {paper.id for paper in PAPERS}
+    assert {each.paper.id for each in birds.ask(question).passages} <= known
+    assert not {each.paper.id for each in first.ask(question).passages} & known
+
+
+def test_the_models_are_loaded_once(first: Assistant) -> None:
+    birds = first.of(NAME)
+    for each in (first, birds):
+        each.ask("How fast is it?")
+    assert birds._models is first._models
+    assert birds._models.engine is first._models.engine is not None
+    assert first.of(NAME) is birds
+    assert birds.of("") is birds
+    assert birds.of(first.settings.place_name) is first
+
+
+def test_a_change_of_the_model_is_one_of_all(first: Assistant) -> None:
+    birds = first.of(NAME)
+    birds.use(threads=1)
+    assert first.settings.threads == birds.settings.threads == 1
+    assert birds.settings.place_name == NAME
+    assert birds.ask("How fast is it?").passages
+
+
+def test_what_is_not_there_is_said_to_be(first: Assistant) -> None:
+    with pytest.raises(CollectionError, match='"bird"'):
+        first.of("bird")
+    with pytest.raises(CollectionNameError):
+        first.of("../birds")
+    first.settings.collections.remove(NAME)
+    with pytest.raises(CollectionError):
+        first.of(NAME)
+
+
+def test_a_collection_whose_making_fails_is_not_there(first: Assistant) -> None:
+    def papers() -> Iterator[Paper]:
+        yield PAPERS[0]
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError), first.making("half") as store:
+        store.ingest(papers())
+    assert first.settings.collections.names() == [NAME]
+    with pytest.raises(CollectionError), first.making(NAME):
+        pass
