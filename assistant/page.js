@@ -463,7 +463,8 @@
   document.body.append(banner);
   const reachable = async () => {
     try {
-      const answer = await fetch("gradio_api/startup-events", { cache: "no-store" });
+      const root = window.gradio_config?.root ?? "."; // a proxy may show the page anywhere
+      const answer = await fetch(`${root}/gradio_api/startup-events`, { cache: "no-store" });
       return answer.status < 500;
     } catch {
       return false;

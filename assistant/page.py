@@ -38,12 +38,17 @@ def header(papers: int, collection: str, *, named: bool = False) -> str:
         named: Show the name; where there is but one, it means nothing to anybody.
     """
     count = "No papers yet" if papers == 0 else _count(papers, "paper")
-    name = f'<span class="collection-name">{_text(collection)}</span>' if named else ""
+    name = f'<span class="collection-name">{_text(called(collection))}</span>' if named else ""
     return (
         f'<header class="masthead" data-collection="{_text(collection)}">'
         f'<h1>Abstract Assistant</h1><p>{name}<span class="count">{count}</span>'
         '<span class="private">Everything stays on this machine</span></p></header>'
     )
+
+
+def called(place: str) -> str:
+    """A collection as people call it: of a folder or an address, the end."""
+    return re.split(r"[/\\]", place.rstrip("/\\"))[-1]
 
 
 def welcome(papers: int) -> str:

@@ -92,7 +92,7 @@ def answer(turn: Turn) -> str:
 
 def _job(job: Job, chosen: str, here: str) -> str:
     state = "running" if job.running else "finished" if job.finished else "paused"
-    place = f" · {_text(job.collection)}" if job.collection not in ("", here) else ""
+    place = f" · {_text(page.called(job.collection))}" if job.collection not in ("", here) else ""
     return (
         f'<li><button type="button" class="open-job" data-job="{_text(job.id)}" '
         f'aria-pressed="{"true" if job.id == chosen else "false"}"><span dir="auto">'

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from urllib.parse import urlencode
 
 from assistant.conversations import Kept
-from assistant.page import save_menu
+from assistant.page import called, save_menu
 from assistant.turn import Turn
 
 REASONS = (
@@ -94,7 +94,7 @@ def elsewhere(conversation: str, collection: str) -> str:
     """What stands in the place of a conversation of another collection."""
     return (
         '<section class="welcome"><h2>This conversation is in another collection.</h2>'
-        f"<p>It was asked of the papers in <strong>{_text(collection)}</strong>. "
+        f"<p>It was asked of the papers in <strong>{_text(called(collection))}</strong>. "
         f'<a href="{_address(conversation, collection)}">Open it there</a></p></section>'
     )
 
@@ -117,7 +117,7 @@ def _address(conversation: str, collection: str) -> str:
 def _row(kept: Kept, here: str, now: float) -> str:
     count = "1 question" if kept.turns == 1 else f"{kept.turns} questions"
     name = _text(kept.id)
-    place = f" · {_text(kept.collection)}" if kept.collection not in ("", here) else ""
+    place = f" · {_text(called(kept.collection))}" if kept.collection not in ("", here) else ""
     return (
         f'<li data-conversation="{name}"><a href="{_address(kept.id, kept.collection)}" dir="auto">'
         f'{_text(kept.title)}</a><span class="quiet">{_ago(now - kept.changed)} · {count}{place}'

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from urllib.parse import urlencode
 
 from assistant.formulas import typeset
-from assistant.page import byline, links
+from assistant.page import byline, called, links
 from vectorstore import Difference, IngestReport, Paper
 
 SHOWN_COMPLAINTS = 10
@@ -198,11 +198,13 @@ def _notes(recognised: Recognised) -> str:
 
 
 def _collection(name: str, papers: int | None, shown: bool) -> str:
-    size = "" if papers is None else f' <span class="quiet">{papers:,}</span>'
+    told = _text(called(name))
+    if papers is not None:
+        told += f' <span class="quiet">{papers:,}</span>'
     if shown:
-        return f'<span class="collection" aria-current="page">{_text(name)}{size}</span>'
+        return f'<span class="collection" aria-current="page">{told}</span>'
     address = _text("?" + urlencode({"collection": name}))
-    return f'<a class="collection" href="{address}">{_text(name)}{size}</a>'
+    return f'<a class="collection" href="{address}">{told}</a>'
 
 
 def _row(paper: Paper) -> str:

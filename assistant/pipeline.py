@@ -123,6 +123,8 @@ class Assistant:
         with first._opening:
             if collection not in first._others:
                 other = Assistant(first.settings, first=first, collection=collection)
+                if first._ahead:
+                    other.read_ahead()
                 first._others[collection] = other
             return first._others[collection]
 

@@ -45,8 +45,8 @@ TAGS = {
 ATTRIBUTES = {
     "aria-expanded", "aria-hidden", "aria-label", "aria-pressed", "class", "data-conversation",
     "data-form", "data-mark", "data-marks", "data-of", "data-paper", "data-papers",
-    "data-question", "data-state", "data-tip", "data-turn", "dir", "hidden", "href", "id", "rel", "role", "tabindex", "target", "title",
-    "type", "alttext", "display",
+    "data-question", "data-state", "data-tip", "data-turn", "dir", "hidden", "href", "id", "rel",
+    "role", "tabindex", "target", "title", "type", "alttext", "display",
 }  # fmt: skip
 
 text = st.text(max_size=60) | st.sampled_from(

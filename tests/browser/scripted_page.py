@@ -113,6 +113,13 @@ def collection(folder: Path) -> Store:
     return store
 
 
+def private_folders(folder: Path) -> None:
+    """Let settings and collections of whoever runs the tests be neither seen nor changed."""
+    os.environ.setdefault("ASSISTANT_MODELS_DIR", str(load_settings().models_dir))
+    os.environ["XDG_CONFIG_HOME"] = str(folder / "config")
+    os.environ["XDG_DATA_HOME"] = str(folder)
+
+
 def say(line: str) -> None:
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
@@ -123,7 +130,7 @@ if __name__ == "__main__":
     assistant.journal = Path(sys.argv[1])
     assistant.folder = assistant.journal.parent
     assistant.others = {"seeds": assistant}
-    os.environ["XDG_CONFIG_HOME"] = str(assistant.folder / "config")
+    private_folders(assistant.folder)
     assistant.collection = collection(assistant.folder)
     if path := os.environ.get("TEST_CATALOGUE"):
         catalogue.CATALOGUE = Path(path)

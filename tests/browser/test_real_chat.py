@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from assistant.settings import APP
 from tests.browser.conftest import ROOT, Film, Visit, served
 from tests.browser.test_chat import WATCH
 
@@ -18,10 +19,10 @@ PATIENCE_MILLISECONDS = 300_000
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The page over the real assistant instead of the scripted one."""
     folder = tmp_path_factory.mktemp("real")
-    index = folder / "index"
+    index = folder / APP / "index"
     command = [sys.executable, "-m", "assistant", "ingest", "--index", str(index)]
     subprocess.run([*command, "seeds/huggingface_papers.txt"], cwd=ROOT, check=True)
-    page = [sys.executable, "-m", "tests.browser.real_page", str(index), str(folder / "states")]
+    page = [sys.executable, "-m", "tests.browser.real_page", str(folder), str(folder / "states")]
     with served(page) as url:
         yield url
 

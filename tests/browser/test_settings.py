@@ -71,7 +71,7 @@ def test_settings_and_health_are_told_and_changed(visit: Open, journal: Journal)
     shown.get_by_label("Threads").fill("1")
     shown.get_by_label("Layers on a GPU").fill("auto")
     shown.get_by_role("button", name="Apply and save").click()
-    shown.get_by_text("Saved in").wait_for()
+    shown.get_by_role("button", name="Back to the defaults").wait_for()
     assert journal.used == [{"threads": 1, "gpu_layers": "auto"}]
     file = journal.path.parent / "config" / APP / "assistant.toml"
     assert str(file) in shown.inner_text()
@@ -81,7 +81,7 @@ def test_settings_and_health_are_told_and_changed(visit: Open, journal: Journal)
     assert shown.get_by_label("Threads").input_value() == "1"
 
     shown.get_by_role("button", name="Back to the defaults").click()
-    shown.get_by_text("Saved in").wait_for(state="detached")
+    shown.get_by_role("button", name="Back to the defaults").wait_for(state="detached")
     assert journal.used[-1] == {"threads": None}
     assert file.read_text(encoding="utf-8") == ""
 
@@ -150,7 +150,7 @@ def test_a_model_is_fetched_by_a_click_with_its_progress_and_then_used(
         )
         assert int(bar.get_attribute("max") or 0) == len(CONTENT)
         row.get_by_role("button", name="Use").click()
-        page.get_by_text("Back to the default").wait_for()
+        page.get_by_role("button", name="Back to the default").wait_for()
     fetched = tmp_path / "models" / "tiny" / "tiny.gguf"
     assert hashlib.sha256(fetched.read_bytes()).hexdigest() == sha256
     assert journal.used == [{"model": "tiny"}]
