@@ -42,7 +42,8 @@ class DropArea:
         """Values for ``outputs``."""
         import gradio as gr
 
-        return [markup, *(gr.update(visible=act) for _ in (*self.asked, self.button))]
+        asked = gr.update(visible=True) if act else gr.update(visible=False, value="")
+        return [markup, *(asked for _ in self.asked), gr.update(visible=act)]
 
 
 def drop_area(

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 from assistant import page_papers
 from assistant.conversations import Conversations
 from assistant.drop_area import QUIET, drop_area, without_folders
+from assistant.errors import USER_ERRORS
 from assistant.intake import Intake
 from assistant.page_papers import Recognised
 from assistant.references import references
@@ -224,29 +225,6 @@ def take(
     yield item
 
 
-def take_into(
-    paths: Sequence[str], assistant: Library, total: int, name: str = ""
-) -> Iterator[str]:
-    """Add the papers of files to the collection, or make one of them; as `take`.
-
-    Args:
-        paths: Of the files.
-        assistant: Of the collection.
-        total: How many papers there are.
-        name: Of the collection that is made.
-    """
-    if not name:
-        yield from take(paths, nullcontext(assistant.store), total)
-        return
-    try:
-        _check_new(name, assistant.settings.collections.names())
-    except CollectionError as error:
-        yield page_papers.problem(str(error), error.hint)
-        return
-    tell = functools.partial(page_papers.made, name)
-    yield from take(paths, assistant.making(name), total, tell)
-
-
 def _check_new(name: str, names: Sequence[str]) -> None:
     if checked_name(name) in names:
         raise CollectionError(
@@ -300,9 +278,18 @@ def build(_blocks: "gr.Blocks", assistant: Library, _kept: Conversations) -> Non
         )
 
     def take_all(paths: list[str] | None, name: str, request: gr.Request) -> Iterator[list[Any]]:
-        here = assistant.of(collection_of(request))
-        total = recognise(paths or [], here.store).papers
-        for markup in take_into(paths or [], here, total, name.strip()):
+        here, name = assistant.of(collection_of(request)), name.strip()
+        try:
+            if name:
+                _check_new(name, here.settings.collections.names())
+            total = recognise(paths or [], here.store).papers
+        except USER_ERRORS as error:
+            told = page_papers.problem(without_folders(str(error)), error.hint)
+            yield [*area.showing(told, act=True), gr.skip()]
+            return
+        opening = here.making(name) if name else nullcontext(here.store)
+        tell = functools.partial(page_papers.made, name) if name else page_papers.report
+        for markup in take(paths or [], opening, total, tell):
             yield [*area.showing(markup), gr.skip()]
         yield [*(gr.skip() for _ in area.outputs), None]
 

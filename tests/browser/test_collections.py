@@ -139,7 +139,9 @@ def test_what_cannot_be_a_collection_is_explained(visit: Open, made: str, tmp_pa
     papers(opened)
     drop(opened, tmp_path, "My Birds!")
     opened.page.locator("#paper-shown .error", has_text='for example "my-birds"').wait_for()
-    drop(opened, tmp_path, made)
+    # What was dropped is still there.
+    opened.page.get_by_label("Make a new collection of them").fill(made)
+    opened.page.get_by_role("button", name="Add these papers").click()
     opened.page.locator("#paper-shown .error", has_text="already").wait_for()
 
 
