@@ -279,7 +279,7 @@ def _past_stages(value: Turn) -> list[str]:
             '<span title="How well does each paper explain the question?">'
             f"compared {len(value.ranked)}</span>, {_clock(spent['probing'])}"
         )
-    if "writing" in spent and (value.sentences or value.draft_dropped):
+    if spent.get("writing", 0.0) >= 0.05 and (value.sentences or value.draft_dropped):
         told.append(f"wrote, {_clock(spent['writing'])}")
     return told
 
@@ -587,7 +587,8 @@ def byline(paper: Paper, state: str = "") -> str:
 def _paper_state(value: Turn, paper: Paper) -> str:
     score = value.probes.get(paper.id)
     if value.outcome != "running":
-        return "" if paper.id in value.ranked else "found, not read"
+        listed = value.answer is not None and bool(value.answer.lead)
+        return "" if listed or paper.id in value.ranked else "found, not read"
     reading = value.reading
     if value.activity == "reading" and reading is not None and reading.paper.id == paper.id:
         return "being read"

@@ -74,6 +74,13 @@ def overview(value: Overview) -> str:
     )
 
 
+def said(value: object) -> str:
+    """The value of a setting, in words."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "not set" if value in (None, ()) else str(value)
+
+
 def health(findings: Sequence[Finding]) -> str:
     """What is in order and what is not, the worst first; the rest folded."""
     wrong = [finding for finding in findings if finding.level != "ok"]

@@ -89,7 +89,7 @@ class Panel:
         settings = self.assistant.settings
         ahead = self.assistant.reading_ahead
         others = {
-            name: str(value)
+            name: page_settings.said(value)
             for name, value in settings.model_dump().items()
             if name not in _SHOWN_ELSEWHERE
         }
