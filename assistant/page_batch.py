@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from assistant import page
 from assistant.batches import Job
 from assistant.escaping import shorten
+from assistant.formulas import typeset
 from assistant.questions import Question
 from assistant.turn import Turn
 
@@ -135,7 +136,7 @@ def _row(turn: Turn) -> str:
     return (
         f'<tr data-row="{turn.number}"><td>{turn.number}</td><td dir="auto"><button type="button" '
         f'class="open-paper open-row" aria-expanded="false">{_text(shorten(turn.question, 300))}'
-        f'</button></td><td dir="auto">{_text(shorten(text, _SHOWN_CHARS))}</td>'
+        f'</button></td><td dir="auto">{typeset(shorten(text, _SHOWN_CHARS))}</td>'
         f'<td><span class="badge {status}">{label}</span></td></tr>'
     )
 
