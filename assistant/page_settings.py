@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -141,12 +142,12 @@ def _saved(value: Overview, names: Sequence[str]) -> str:
     saved = [name for name in names if name in value.saved]
     if saved:
         told = (
-            f"Saved in <code>{_text(value.file)}</code>. "
+            f"Saved in <code>{_at(value.file)}</code>. "
             f'<button type="button" class="link to-default" data-names="{" ".join(saved)}">'
             f"Back to the default{'' if len(names) == 1 else 's'}</button>"
         )
     else:
-        told = f"A change is saved in <code>{_text(value.file)}</code>."
+        told = f"A change is saved in <code>{_at(value.file)}</code>."
     winners = "".join(
         f'<p class="winner">When the program starts, <code>{_text(value.winners[name])}</code> '
         f"wins over what is saved for {_CALLED[name]}.</p>"
@@ -176,7 +177,7 @@ def _papers(value: Overview) -> str:
 
 def _privacy(value: Overview) -> str:
     kept = (
-        f"{value.kept:,} kept in <code>{_text(value.conversations)}</code>"
+        f"{value.kept:,} kept in <code>{_at(value.conversations)}</code>"
         if value.conversations
         else "not kept"
     )
@@ -190,6 +191,13 @@ def _privacy(value: Overview) -> str:
         f"<dt>Conversations</dt><dd>{kept}</dd></dl>"
         f"<details><summary>All settings</summary><dl>{others}</dl></details>"
     )
+
+
+def _at(path: str) -> str:
+    """A file, shorter where it is below the user's own folder."""
+    home = Path.home()
+    below = Path(path).is_relative_to(home)
+    return _text(str(Path("~") / Path(path).relative_to(home)) if below else path)
 
 
 def _finding(finding: Finding) -> str:

@@ -116,8 +116,9 @@ def collection(folder: Path) -> Store:
 def private_folders(folder: Path) -> None:
     """Let settings and collections of whoever runs the tests be neither seen nor changed."""
     os.environ.setdefault("ASSISTANT_MODELS_DIR", str(load_settings().models_dir))
-    os.environ["XDG_CONFIG_HOME"] = str(folder / "config")
-    os.environ["XDG_DATA_HOME"] = str(folder)
+    os.environ["HOME"] = str(folder)
+    os.environ["XDG_CONFIG_HOME"] = str(folder / ".config")
+    os.environ["XDG_DATA_HOME"] = str(folder / ".local" / "share")
 
 
 def say(line: str) -> None:

@@ -214,7 +214,3 @@ def test_screenshots_of_the_tabs(
     page.get_by_role("button", name="Delete").click()
     page.get_by_role("button", name="Really delete?").click()
     page.locator(".open-job", has_text="questions.csv").wait_for(state="detached")
-
-    page.get_by_role("tab", name="Settings").click()
-    page.locator(".finding").first.wait_for()
-    screenshot(page, "settings")

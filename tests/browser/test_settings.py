@@ -73,8 +73,8 @@ def test_settings_and_health_are_told_and_changed(visit: Open, journal: Journal)
     shown.get_by_role("button", name="Apply and save").click()
     shown.get_by_role("button", name="Back to the defaults").wait_for()
     assert journal.used == [{"threads": 1, "gpu_layers": "auto"}]
-    file = journal.path.parent / "config" / APP / "assistant.toml"
-    assert str(file) in shown.inner_text()
+    file = journal.path.parent / ".config" / APP / "assistant.toml"
+    assert f"~/.config/{APP}/assistant.toml" in shown.inner_text()
     assert file.read_text(encoding="utf-8") == "threads = 1\n"
     page.reload()
     page.get_by_role("tab", name="Settings").click()
