@@ -31,6 +31,7 @@ EVERY = 1 << 40
 """More papers than any collection has."""
 GRID = 10_000
 """Coordinates are whole numbers from 0 to this."""
+_LOOKING = "Looking at the papers"
 
 
 class Source(Protocol):
@@ -39,6 +40,10 @@ class Source(Protocol):
     @property
     def path(self) -> Path:
         """Folder of the index."""
+
+    @property
+    def stamp(self) -> object:
+        """Another one when papers may have changed; cheap."""
 
     def __len__(self) -> int:
         """Papers in it."""
@@ -83,6 +88,7 @@ class Atlas:
         self._lock = threading.Lock()
         self._map: Map | None = None
         self._key = ""
+        self._stamp: object = None
         self._state = State(ready=False)
         self._making = False
 
@@ -91,26 +97,31 @@ class Atlas:
         """The map that was made last."""
         return self._map
 
+    @property
+    def key(self) -> str:
+        """Stands for the current map; another map has another one."""
+        return self._key
+
     def look(self) -> State:
         """Begin to make the map if there is none of these papers yet; tells how far that is."""
         with self._lock:
             if not self._making:
-                key = fingerprint(self._source().papers())
-                if key != self._key or self._state.failure:
-                    self._making, self._state = True, State(ready=False, doing="Beginning")
-                    threading.Thread(target=self._make, args=(key,), daemon=True).start()
+                stamp = self._source().stamp
+                if stamp != self._stamp or self._state.failure:
+                    self._making, self._state = True, State(ready=False, doing=_LOOKING)
+                    threading.Thread(target=self._make, args=(stamp,), daemon=True).start()
             return self._state
 
-    def _make(self, key: str) -> None:
+    def _make(self, stamp: object) -> None:
         try:
             source = self._source()
-            path = kept_at(source.path)
-            made = read(path, key)
+            key = fingerprint(source.papers())
+            made = self._map if key == self._key else read(kept_at(source.path), key)
             if made is None:
                 made = draw(source, self._tell)
-                write(path, key, made)
+                write(kept_at(source.path), key, made)
             with self._lock:
-                self._map, self._key = made, key
+                self._map, self._key, self._stamp = made, key, stamp
                 self._state, self._making = State(ready=True, done=1.0), False
         except Exception as error:
             logger.debug("no map", exc_info=True)

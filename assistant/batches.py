@@ -13,16 +13,16 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Sequence, Sized
+from collections.abc import Callable, Mapping, Sequence, Sized
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from assistant.batch import BatchReport, run_batch
+from assistant.batch import BatchReport, prepare_batch
 from assistant.conversations import Conversations
 from assistant.errors import QuestionError
-from assistant.questions import Question, read_questions
+from assistant.questions import read_questions
 from assistant.runs import EventSource
 from assistant.turn import Turn, advance, failed
 from assistant.types import Answer, Done
@@ -31,6 +31,8 @@ from vectorstore.filters import Filters
 logger = logging.getLogger(__name__)
 
 _TURNS = "batch"
+_Key = tuple[str, tuple[str, ...], Filters | None, str]
+"""Question, history, filters and collection of a row."""
 FORMS = ("jsonl", "csv", "md", "html")
 """Formats that answers are taken along in."""
 
@@ -63,6 +65,8 @@ class Job:
     created: float
     """Seconds since the epoch."""
     report: BatchReport
+    collection: str = ""
+    """That is asked."""
     running: bool = False
     failure: Exception | None = None
 
@@ -85,28 +89,41 @@ class Batches:
 
     Args:
         folder: Made when the first batch begins.
-        assistant: Answers the questions, those of the visitors between them.
+        assistant_of: Gives the assistant of a collection, or without a name the usual one. It
+            answers the questions, those of the visitors between them.
     """
 
-    def __init__(self, folder: Path, assistant: Streaming) -> None:
+    def __init__(self, folder: Path, assistant_of: Callable[[str], Streaming]) -> None:
         self._folder = folder
-        self._assistant = assistant
+        self._assistant_of = assistant_of
         self._lock = threading.Lock()
         self._running: dict[str, _Run] = {}
 
-    def begin(self, questions: Path, *, owner: str = "") -> Job:
+    def begin(self, questions: Path, *, owner: str = "", collection: str = "") -> Job:
         """Take over a file of questions and begin to answer them.
+
+        Args:
+            questions: The file.
+            owner: Whose batch it is.
+            collection: That is asked, where a row names no other.
 
         Raises:
             QuestionFileError: The questions cannot be read.
             OSError: The folder cannot be written.
         """
         total = len(read_questions(questions))
-        job = Job(secrets.token_hex(8), owner, questions.name, time.time(), BatchReport(total))
+        report = BatchReport(total)
+        job = Job(secrets.token_hex(8), owner, questions.name, time.time(), report, collection)
         folder = self._folder / job.id
         folder.mkdir(parents=True)
         shutil.copyfile(questions, folder / f"questions{questions.suffix.lower()}")
-        note = {"owner": owner, "name": job.name, "created": job.created, "total": total}
+        note = {
+            "owner": owner,
+            "name": job.name,
+            "created": job.created,
+            "total": total,
+            "collection": collection,
+        }
         (folder / "job.json").write_text(json.dumps(note), encoding="utf-8")
         return self.go_on(job.id, owner=owner)
 
@@ -116,7 +133,7 @@ class Batches:
         with self._lock:
             run = self._running.get(job_id)
             if run is None or not run.alive:
-                run = _Run(self._folder / job_id, job, self._assistant)
+                run = _Run(self._folder / job_id, job, self._assistant_of)
                 self._running[job_id] = run
                 run.start()
         return self.job(job_id, owner=owner)
@@ -168,10 +185,13 @@ class Batches:
         """
         if form not in FORMS:
             raise KeyError(form)
-        answered = {(turn.question): turn for turn in self.turns(job_id, owner=owner)}
+        answered = {turn.number: turn for turn in self.turns(job_id, owner=owner)}
+        questions = _questions(self._folder / job_id)
+        numbers = _numbers(questions)
         with tempfile.TemporaryDirectory() as folder:
             target = Path(folder) / f"answers.{form}"
-            run_batch(_Replay(answered), _questions(self._folder / job_id), target)
+            with prepare_batch(questions, target) as batch:
+                batch.run(lambda collection: _Replay(answered, numbers, collection))
             return target.read_text(encoding="utf-8")
 
     def _look(self, folder: Path) -> Job | None:
@@ -188,7 +208,14 @@ class Batches:
             else:
                 for turn in turns:
                     report = report.counting(_status(turn))
-            return Job(folder.name, note["owner"], note["name"], float(note["created"]), report)
+            return Job(
+                folder.name,
+                note["owner"],
+                note["name"],
+                float(note["created"]),
+                report,
+                note.get("collection", ""),
+            )
         except (OSError, ValueError, KeyError):
             logger.warning("no batch in %s", folder, exc_info=True)
             return None
@@ -197,15 +224,15 @@ class Batches:
 class _Run:
     """A batch at work, on a thread of its own."""
 
-    def __init__(self, folder: Path, job: Job, assistant: Streaming) -> None:
+    def __init__(self, folder: Path, job: Job, assistant_of: Callable[[str], Streaming]) -> None:
         self.job = replace(job, running=True, failure=None)
         self._folder = folder
-        self._assistant = assistant
+        self._assistant_of = assistant_of
         self._paused = threading.Event()
         self._stream: EventSource | None = None
         self._thread = threading.Thread(target=self._work, name="page-batch", daemon=True)
         self._turns = _turns(folder)
-        self._number = {_key(each): n for n, each in enumerate(read_questions(_questions(folder)))}
+        self._numbers = _numbers(_questions(folder))
 
     @property
     def alive(self) -> bool:
@@ -224,8 +251,8 @@ class _Run:
         failure: Exception | None = None
         try:
             questions, answers = _questions(self._folder), self._folder / "answers.jsonl"
-            report = run_batch(self, questions, answers, resume=True, progress=self._note)
-            self._keep_counts(report)
+            with prepare_batch(questions, answers, resume=True) as batch:
+                self._keep_counts(batch.run(self._asker, progress=self._note))
         except Paused:
             logger.info("batch %s is paused", self.job.id)
         except Exception as error:
@@ -248,12 +275,15 @@ class _Run:
     def _note(self, report: BatchReport) -> None:
         self.job = replace(self.job, report=report)
 
+    def _asker(self, collection: str) -> _Asker:
+        return _Asker(self, collection)
+
     def ask(
-        self, question: str, *, history: Sequence[str] = (), where: Filters | None = None
+        self, question: str, history: Sequence[str], where: Filters | None, collection: str
     ) -> Answer:
-        """As of an assistant; what was asked is kept as a turn, too."""
-        number = self._number.get((question, tuple(history)), len(self._number)) + 1
-        turn = Turn(number, question, collection_papers=len(self._assistant.store))
+        """Ask a question of the collection that its row names, or the batch; keep the turn."""
+        number = self._numbers[question, tuple(history), where, collection]
+        turn = Turn(number, question, collection_papers=0)
         started = time.monotonic()
 
         def elapsed() -> float:
@@ -262,7 +292,9 @@ class _Run:
         if self._paused.is_set():
             raise Paused
         try:
-            with closing(self._assistant.stream(question, history=history, where=where)) as stream:
+            assistant = self._assistant_of(collection or self.job.collection)
+            turn = replace(turn, collection_papers=len(assistant.store))
+            with closing(assistant.stream(question, history=history, where=where)) as stream:
                 self._stream = stream
                 for event in () if self._paused.is_set() else stream:
                     turn = advance(turn, event, elapsed_seconds=elapsed())
@@ -277,19 +309,34 @@ class _Run:
 
 
 @dataclass(frozen=True, slots=True)
+class _Asker:
+    """The rows that name a collection, or name none, asked as of an assistant."""
+
+    run: _Run
+    collection: str
+
+    def ask(
+        self, question: str, *, history: Sequence[str] = (), where: Filters | None = None
+    ) -> Answer:
+        return self.run.ask(question, history, where, self.collection)
+
+
+@dataclass(frozen=True, slots=True)
 class _Replay:
     """Answers what was answered already."""
 
-    answered: dict[str, Turn]
+    answered: Mapping[int, Turn]
+    numbers: Mapping[_Key, int]
+    collection: str
 
     def ask(
         self,
         question: str,
         *,
-        history: Sequence[str] = (),  # noqa: ARG002 - the shape of an assistant
-        where: Filters | None = None,  # noqa: ARG002
+        history: Sequence[str] = (),
+        where: Filters | None = None,
     ) -> Answer:
-        turn = self.answered.get(question)
+        turn = self.answered.get(self.numbers[question, tuple(history), where, self.collection])
         if turn is None or turn.answer is None:
             reason = turn.message if turn else "It was not asked yet."
             raise QuestionError(reason, hint="go on with the batch")
@@ -304,8 +351,12 @@ def _questions(folder: Path) -> Path:
     return next(folder.glob("questions.*"))
 
 
-def _key(question: Question) -> tuple[str, tuple[str, ...]]:
-    return question.text, question.history
+def _numbers(questions: Path) -> dict[_Key, int]:
+    """The number of each question, from 1; of those that are the same, the last one's."""
+    return {
+        (each.text, each.history, each.where, each.collection): number
+        for number, each in enumerate(read_questions(questions), start=1)
+    }
 
 
 def _status(turn: Turn) -> str:

@@ -24,13 +24,14 @@ from assistant.turn import Turn
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-VERSION = 1
+VERSION = 2
 MOST_TITLE_CHARS = 120
 Rating = Literal["good", "bad"]
 
 _SCHEMA = """
 CREATE TABLE conversations (
-    id TEXT PRIMARY KEY, owner TEXT NOT NULL, title TEXT NOT NULL, changed REAL NOT NULL
+    id TEXT PRIMARY KEY, owner TEXT NOT NULL, title TEXT NOT NULL, changed REAL NOT NULL,
+    collection TEXT NOT NULL DEFAULT ''
 );
 CREATE INDEX by_owner ON conversations (owner, changed);
 CREATE TABLE turns (
@@ -40,6 +41,7 @@ CREATE TABLE turns (
     PRIMARY KEY (conversation, number)
 );
 """
+_ADDED_IN_2 = "ALTER TABLE conversations ADD COLUMN collection TEXT NOT NULL DEFAULT ''"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,8 @@ class Kept:
     changed: float
     """Seconds since the epoch."""
     turns: int
+    collection: str = ""
+    """Where it was asked; empty if that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +104,11 @@ class Conversations:
             if version == 0:
                 for statement in _SCHEMA.split(";"):
                     database.execute(statement)
-                database.execute(f"PRAGMA user_version = {VERSION}")
+            elif version == 1:
+                database.execute(_ADDED_IN_2)
             elif version != VERSION:
                 raise sqlite3.DatabaseError(f"it has version {version}, not {VERSION}")
+            database.execute(f"PRAGMA user_version = {VERSION}")
 
     def close(self) -> None:
         """Close the file."""
@@ -111,15 +117,15 @@ class Conversations:
 
     # Writing
 
-    def keep(self, conversation: str, turn: Turn, *, owner: str = "") -> None:
+    def keep(self, conversation: str, turn: Turn, *, owner: str = "", collection: str = "") -> None:
         """Add a turn to a conversation, which begins with its first turn, or replace it."""
         words = " ".join((turn.question, turn.answer.text if turn.answer else ""))
         with self._changing() as database:
             title = " ".join(turn.question.split())[:MOST_TITLE_CHARS]
             database.execute(
-                "INSERT INTO conversations VALUES (?, ?, ?, ?)"
+                "INSERT INTO conversations VALUES (?, ?, ?, ?, ?)"
                 " ON CONFLICT (id) DO UPDATE SET changed = excluded.changed",
-                (conversation, owner, title, time.time()),
+                (conversation, owner, title, time.time(), collection),
             )
             database.execute(
                 "INSERT INTO turns (conversation, number, words, turn)"
@@ -199,6 +205,13 @@ class Conversations:
         )
         return next((str(title) for (title,) in rows), "")
 
+    def collection(self, conversation: str, *, owner: str = "") -> str:
+        """Where a conversation was asked; empty if that is not known, or it is not there."""
+        rows = self._read(
+            "SELECT collection FROM conversations WHERE id = ? AND owner = ?", (conversation, owner)
+        )
+        return next((str(name) for (name,) in rows), "")
+
     def list(self, words: str = "", *, owner: str = "", most: int = 200) -> tuple[Kept, ...]:
         """Conversations, the one that was changed last first.
 
@@ -209,8 +222,9 @@ class Conversations:
         """
         wanted = [f"%{_escaped(word)}%" for word in words.casefold().split()[:10]]
         rows = self._read(
-            "SELECT id, title, changed, (SELECT count(*) FROM turns WHERE conversation = id)"
-            " FROM conversations WHERE owner = ? AND NOT EXISTS (SELECT 1 FROM json_each(?) AS word"
+            "SELECT id, title, changed, (SELECT count(*) FROM turns WHERE conversation = id),"
+            " collection FROM conversations WHERE owner = ?"
+            " AND NOT EXISTS (SELECT 1 FROM json_each(?) AS word"
             " WHERE NOT (title LIKE word.value ESCAPE '!' OR EXISTS (SELECT 1 FROM turns"
             " WHERE conversation = conversations.id AND words LIKE word.value ESCAPE '!')))"
             " ORDER BY changed DESC LIMIT ?",

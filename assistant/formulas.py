@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import html
 import re
+import unicodedata
 from typing import NamedTuple
 from xml.etree.ElementTree import Element, tostring
 
@@ -21,6 +22,13 @@ _FORMULA = re.compile(
     r"|\\\[(?P<square>.+?)\\\]",
     re.DOTALL,
 )
+_SIGN = re.compile(r"\\([$%&#_])")
+"""A sign that means something to LaTeX, and is meant as itself."""
+_ACCENT = re.compile(
+    r"(?<=[^\W\d_])\\(?P<accent>['\"`^~])(?P<brace>\{)?(?P<letter>[aeiounAEIOUN])(?(brace)\})"
+)
+"""Within a word, and on letters that have accents: elsewhere it may be a quote that was escaped."""
+_COMBINING = {"'": "\u0301", '"': "\u0308", "`": "\u0300", "^": "\u0302", "~": "\u0303"}
 _MOST_CHARS = 400
 _ELEMENTS = frozenset(
     "math mrow mi mn mo ms mtext mspace msup msub msubsup mfrac msqrt mroot mover munder munderover"
@@ -46,7 +54,10 @@ class Formula(NamedTuple):
 
 
 def typeset(text: str, start: int = 0, end: int | None = None) -> str:
-    """Return a part of a text as HTML: its formulas as MathML, all else escaped.
+    r"""Return a part of a text as HTML: its formulas as MathML, all else escaped.
+
+    A sign that is written as LaTeX wants it, such as ``\$``, loses its backslash, and a letter
+    within a word gets the accent that stands before it.
 
     Args:
         text: The whole, which decides what is a formula.
@@ -58,10 +69,18 @@ def typeset(text: str, start: int = 0, end: int | None = None) -> str:
     position = start
     for formula in _formulas(text) if _may_hold_one(text) else ():
         if start <= formula.start and formula.end <= end:
-            pieces += [html.escape(text[position : formula.start]), formula.mathml]
+            pieces += [_escaped(text[position : formula.start]), formula.mathml]
             position = formula.end
-    pieces.append(html.escape(text[position:end]))
+    pieces.append(_escaped(text[position:end]))
     return "".join(pieces)
+
+
+def _escaped(text: str) -> str:
+    return html.escape(_SIGN.sub(r"\1", _ACCENT.sub(_accented, text)))
+
+
+def _accented(match: re.Match[str]) -> str:
+    return unicodedata.normalize("NFC", match["letter"] + _COMBINING[match["accent"]])
 
 
 def _may_hold_one(text: str) -> bool:

@@ -32,6 +32,8 @@ PROGRAM_PATHS = ("/v1/", "/mcp", "/metrics", "/openapi.json")
 """Paths that programs use; the others are those of the page."""
 MOST_BYTES = 1_000_000
 """Of a request; more than any question with its history."""
+MOST_PAGE_BYTES = 16_000_000
+"""Of a request of the page: the names of the chosen papers go along with a question."""
 BODY_SECONDS = 30.0
 """A request must have arrived by then."""
 UPLOAD_PATHS = ("/gradio_api/upload",)
@@ -115,9 +117,9 @@ class Gate:
             return
         by_program = scope["path"].startswith(PROGRAM_PATHS)
         uploads = scope["path"].startswith(UPLOAD_PATHS)
-        most, most_seconds = (
-            (MOST_UPLOADED_BYTES, UPLOAD_SECONDS) if uploads else (MOST_BYTES, BODY_SECONDS)
-        )
+        most, most_seconds = MOST_BYTES if by_program else MOST_PAGE_BYTES, BODY_SECONDS
+        if uploads:
+            most, most_seconds = MOST_UPLOADED_BYTES, UPLOAD_SECONDS
         # Before the key is looked at, so that nobody may guess it for long.
         if by_program and (seconds := self._wait(scope)):
             await _respond(

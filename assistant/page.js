@@ -1,5 +1,5 @@
 /* Behaviour of the chat page. Reads the class names and data attributes that page.py writes.
-   Text from papers is only ever put into the document as textContent. */
+   Text from papers comes as HTML that the server has made safe, or is put in as textContent. */
 () => {
   "use strict";
   const one = (selector, within = document) => within.querySelector(selector);
@@ -10,8 +10,9 @@
 
   document.documentElement.lang = "en";
 
-  // Shared with the scripts of the other tabs.
-  const own = (window.assistantPage = {});
+  // Shared with the scripts of the other tabs. The address says which collection the page shows.
+  const collection = new URLSearchParams(location.search).get("collection") ?? "";
+  const own = (window.assistantPage = { collection });
 
   const download = ({ name, content, media_type }) => {
     const link = document.createElement("a");
@@ -99,8 +100,9 @@
       {
         get: (_, name) => async (wanted) => {
           let answer;
+          const { collection } = own;
           try {
-            answer = await serverOf()[name](wanted);
+            answer = await serverOf()[name]({ wanted, collection });
           } catch {
             answer = { error: "The assistant does not answer.", hint: "reload this page" };
           }
@@ -360,14 +362,10 @@
   const tip = document.createElement("div");
   tip.id = "tip";
   tip.hidden = true;
-  tip.append(document.createElement("p"), document.createElement("cite"));
   document.body.append(tip);
   const showTip = (chip) => {
-    // The quotation, within its sentence.
-    const quote = document.createElement("mark");
-    quote.textContent = chip.dataset.quote;
-    one("p", tip).replaceChildren(chip.dataset.before, quote, chip.dataset.after);
-    one("cite", tip).textContent = chip.dataset.title;
+    // Safe HTML: the server has written it, as all of this page.
+    tip.innerHTML = chip.dataset.tip;
     tip.hidden = false;
     const at = chip.getBoundingClientRect();
     const size = tip.getBoundingClientRect();
@@ -447,6 +445,9 @@
     if ((address.searchParams.get("conversation") ?? "") === (name ?? "")) return;
     if (name) address.searchParams.set("conversation", name);
     else address.searchParams.delete("conversation");
+    // A conversation belongs to its collection, whichever the program is started with tomorrow.
+    const here = one(".masthead")?.dataset.collection;
+    if (here) address.searchParams.set("collection", here);
     history.replaceState(null, "", address);
   };
 
@@ -462,7 +463,8 @@
   document.body.append(banner);
   const reachable = async () => {
     try {
-      const answer = await fetch("gradio_api/startup-events", { cache: "no-store" });
+      const root = window.gradio_config?.root ?? "."; // a proxy may show the page anywhere
+      const answer = await fetch(`${root}/gradio_api/startup-events`, { cache: "no-store" });
       return answer.status < 500;
     } catch {
       return false;

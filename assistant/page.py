@@ -29,21 +29,34 @@ _SHOWN_QUESTION_CHARS = 2_000
 _SHOWN_OF_CHARS = 200
 
 
-def header(papers: int) -> str:
-    """The name of the page, the size of the collection, and where everything stays."""
+def header(papers: int, collection: str, *, named: bool = False) -> str:
+    """The name of the page, the size of the collection, and where everything stays.
+
+    Args:
+        papers: In the collection.
+        collection: Its name, or where it is.
+        named: Show the name; where there is but one, it means nothing to anybody.
+    """
     count = "No papers yet" if papers == 0 else _count(papers, "paper")
+    name = f'<span class="collection-name">{_text(called(collection))}</span>' if named else ""
     return (
-        '<header class="masthead"><h1>Abstract Assistant</h1>'
-        f'<p><span class="count">{count}</span>'
+        f'<header class="masthead" data-collection="{_text(collection)}">'
+        f'<h1>Abstract Assistant</h1><p>{name}<span class="count">{count}</span>'
         '<span class="private">Everything stays on this machine</span></p></header>'
     )
+
+
+def called(place: str) -> str:
+    """A collection as people call it: of a folder or an address, the end."""
+    return re.split(r"[/\\]", place.rstrip("/\\"))[-1]
 
 
 def welcome(papers: int) -> str:
     """What stands in the place of the conversation before the first question."""
     if papers == 0:
         body = (
-            "<h2>This collection is empty.</h2><p>Add papers in a terminal with "
+            "<h2>This collection is empty.</h2><p>Drop files of papers in the tab "
+            "<strong>Papers</strong>, or add them in a terminal with "
             "<code>assistant ingest FILE</code>, then reload this page.</p>"
         )
     else:
@@ -266,7 +279,7 @@ def _past_stages(value: Turn) -> list[str]:
             '<span title="How well does each paper explain the question?">'
             f"compared {len(value.ranked)}</span>, {_clock(spent['probing'])}"
         )
-    if "writing" in spent and (value.sentences or value.draft_dropped):
+    if spent.get("writing", 0.0) >= 0.05 and (value.sentences or value.draft_dropped):
         told.append(f"wrote, {_clock(spent['writing'])}")
     return told
 
@@ -380,21 +393,19 @@ def _badge(sentence: Sentence) -> str:
 
 def _chip(citation: Citation, value: Turn) -> str:
     label = f"Source {citation.number}: {citation.quote} ({citation.title})"
-    before, after = _around(citation, value)
+    tip = f"<p>{_quotation(citation, value)}</p><cite>{typeset(citation.title)}</cite>"
     return (
         f'<button type="button" class="chip" data-turn="{value.number}" '
-        f'data-mark="{mark_id(citation, value.number)}" data-quote="{_text(citation.quote)}" '
-        f'data-before="{_text(before)}" data-after="{_text(after)}" '
-        f'data-title="{_text(citation.title)}" aria-label="{_text(label)}">'
-        f"{citation.number}</button>"
+        f'data-mark="{mark_id(citation, value.number)}" data-tip="{_text(tip)}" '
+        f'aria-label="{_text(label)}">{citation.number}</button>'
     )
 
 
-def _around(citation: Citation, value: Turn) -> tuple[str, str]:
-    """What stands before and behind a quotation in its sentence of the abstract."""
+def _quotation(citation: Citation, value: Turn) -> str:
+    """A quotation, marked within its sentence of the abstract."""
     abstract = next((p.abstract for p in value.papers if p.id == citation.paper_id), "")
     if not 0 <= citation.start < citation.end <= len(abstract):
-        return "", ""
+        return f"<mark>{typeset(citation.quote)}</mark>"
     touched = [
         (start, end)
         for start, end in sentence_spans(abstract)
@@ -402,7 +413,11 @@ def _around(citation: Citation, value: Turn) -> tuple[str, str]:
     ]
     start = min((start for start, _ in touched), default=citation.start)
     end = max((end for _, end in touched), default=citation.end)
-    return abstract[start : citation.start], abstract[citation.end : end]
+    return (
+        f"{typeset(abstract, start, citation.start)}"
+        f"<mark>{typeset(abstract, citation.start, citation.end)}</mark>"
+        f"{typeset(abstract, citation.end, end)}"
+    )
 
 
 def _abstention(value: Turn) -> str:
@@ -572,7 +587,8 @@ def byline(paper: Paper, state: str = "") -> str:
 def _paper_state(value: Turn, paper: Paper) -> str:
     score = value.probes.get(paper.id)
     if value.outcome != "running":
-        return "" if paper.id in value.ranked else "found, not read"
+        listed = value.answer is not None and bool(value.answer.lead)
+        return "" if listed or paper.id in value.ranked else "found, not read"
     reading = value.reading
     if value.activity == "reading" and reading is not None and reading.paper.id == paper.id:
         return "being read"

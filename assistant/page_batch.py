@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from assistant import page
 from assistant.batches import Job
 from assistant.escaping import shorten
+from assistant.formulas import typeset
 from assistant.questions import Question
 from assistant.turn import Turn
 
@@ -53,11 +54,11 @@ def preview(questions: Sequence[Question]) -> str:
     return f'<section class="preview"><h3>{count}</h3>{complaint}<ul>{rows}{rest}</ul></section>'
 
 
-def jobs(found: Sequence[Job], chosen: str) -> str:
-    """All batches, to choose one from."""
+def jobs(found: Sequence[Job], chosen: str, here: str) -> str:
+    """All batches, to choose one from; those of other collections than ``here`` name theirs."""
     if not found:
         return '<p class="quiet">No batches yet. Drop a file of questions to begin one.</p>'
-    return "<ul>" + "".join(_job(job, chosen) for job in found) + "</ul>"
+    return "<ul>" + "".join(_job(job, chosen, here) for job in found) + "</ul>"
 
 
 def head(job: Job) -> str:
@@ -90,13 +91,14 @@ def answer(turn: Turn) -> str:
     return f'<div class="standalone">{page.turn(turn, with_foot=False)}{page.sources(turn)}</div>'
 
 
-def _job(job: Job, chosen: str) -> str:
+def _job(job: Job, chosen: str, here: str) -> str:
     state = "running" if job.running else "finished" if job.finished else "paused"
+    place = f" · {_text(page.called(job.collection))}" if job.collection not in ("", here) else ""
     return (
         f'<li><button type="button" class="open-job" data-job="{_text(job.id)}" '
         f'aria-pressed="{"true" if job.id == chosen else "false"}"><span dir="auto">'
         f'{_text(job.name)}</span><span class="quiet">{state}, {job.report.done:,} of '
-        f"{job.report.total:,}</span></button></li>"
+        f"{job.report.total:,}{place}</span></button></li>"
     )
 
 
@@ -134,7 +136,7 @@ def _row(turn: Turn) -> str:
     return (
         f'<tr data-row="{turn.number}"><td>{turn.number}</td><td dir="auto"><button type="button" '
         f'class="open-paper open-row" aria-expanded="false">{_text(shorten(turn.question, 300))}'
-        f'</button></td><td dir="auto">{_text(shorten(text, _SHOWN_CHARS))}</td>'
+        f'</button></td><td dir="auto">{typeset(shorten(text, _SHOWN_CHARS))}</td>'
         f'<td><span class="badge {status}">{label}</span></td></tr>'
     )
 

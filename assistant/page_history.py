@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import html
 from collections.abc import Sequence
+from urllib.parse import urlencode
 
 from assistant.conversations import Kept
-from assistant.page import save_menu
+from assistant.page import called, save_menu
 from assistant.turn import Turn
 
 REASONS = (
@@ -50,12 +51,12 @@ def dialog(path: str) -> str:
     )
 
 
-def conversations(found: Sequence[Kept], *, now: float, searched: bool) -> str:
-    """The list itself."""
+def conversations(found: Sequence[Kept], *, here: str, now: float, searched: bool) -> str:
+    """The list itself; those of other collections than the one ``here`` name theirs."""
     if not found:
         said = "Nothing found." if searched else "Nothing is kept yet: ask a question."
         return f'<p class="quiet">{said}</p>'
-    return f"<ul>{''.join(_row(each, now) for each in found)}</ul>"
+    return f"<ul>{''.join(_row(each, here, now) for each in found)}</ul>"
 
 
 def why(turn: Turn) -> str:
@@ -89,12 +90,38 @@ def lost() -> str:
     )
 
 
-def _row(kept: Kept, now: float) -> str:
+def elsewhere(conversation: str, collection: str) -> str:
+    """What stands in the place of a conversation of another collection."""
+    return (
+        '<section class="welcome"><h2>This conversation is in another collection.</h2>'
+        f"<p>It was asked of the papers in <strong>{_text(called(collection))}</strong>. "
+        f'<a href="{_address(conversation, collection)}">Open it there</a></p></section>'
+    )
+
+
+def no_collection(message: str, hint: str) -> str:
+    """What stands there where the address names a collection that cannot be shown."""
+    said = message[:1].upper() + message[1:]
+    return (
+        f'<section class="welcome"><h2>There is nothing to ask here.</h2><p>{_text(said)}.</p>'
+        f'<p class="quiet">Try: <code>{_text(hint)}</code></p>'
+        '<p><a href="?">Open the collection that the program was started with</a></p></section>'
+    )
+
+
+def _address(conversation: str, collection: str) -> str:
+    named = {"collection": collection} if collection else {}
+    return _text("?" + urlencode({**named, "conversation": conversation}))
+
+
+def _row(kept: Kept, here: str, now: float) -> str:
     count = "1 question" if kept.turns == 1 else f"{kept.turns} questions"
     name = _text(kept.id)
+    place = f" · {_text(called(kept.collection))}" if kept.collection not in ("", here) else ""
     return (
-        f'<li data-conversation="{name}"><a href="?conversation={name}" dir="auto">'
-        f'{_text(kept.title)}</a><span class="quiet">{_ago(now - kept.changed)} · {count}</span>'
+        f'<li data-conversation="{name}"><a href="{_address(kept.id, kept.collection)}" dir="auto">'
+        f'{_text(kept.title)}</a><span class="quiet">{_ago(now - kept.changed)} · {count}{place}'
+        "</span>"
         '<button type="button" class="link rename">Rename</button>'
         '<button type="button" class="link danger delete">Delete</button></li>'
     )

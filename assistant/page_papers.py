@@ -6,11 +6,12 @@ Pure; see ``page``. Ids of papers may hold anything, so they go into attributes,
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from urllib.parse import urlencode
 
 from assistant.formulas import typeset
-from assistant.page import byline, links
+from assistant.page import byline, called, links
 from vectorstore import Difference, IngestReport, Paper
 
 SHOWN_COMPLAINTS = 10
@@ -42,7 +43,8 @@ class Recognised:
 def shell() -> str:
     """The tab before anything is known of the papers."""
     return (
-        '<section class="sheet papers-tab" aria-label="Papers"><div class="tools">'
+        '<section class="sheet papers-tab" aria-label="Papers">'
+        '<nav class="collections" aria-label="Collections" hidden></nav><div class="tools">'
         '<input type="search" class="search" placeholder="Search papers by words or meaning" '
         'aria-label="Search papers">'
         '<label class="year">years <input type="number" class="from" min="1500" max="2100" '
@@ -58,6 +60,15 @@ def shell() -> str:
         '<p class="quiet found" role="status"></p><ul class="paper-rows"></ul>'
         '<button type="button" class="plain more-papers" hidden>Show more</button>'
         '<dialog class="edit-paper" aria-label="Edit this paper"></dialog></section>'
+    )
+
+
+def collections(sizes: Mapping[str, int | None], here: str) -> str:
+    """All collections with their numbers of papers, each a link; nothing where there is but one."""
+    if len(sizes) < 2:
+        return ""
+    return '<span class="quiet">Collections</span>' + "".join(
+        _collection(name, papers, name == here) for name, papers in sorted(sizes.items())
     )
 
 
@@ -159,6 +170,14 @@ def report(result: IngestReport, failed: int) -> str:
     return f'<p class="report" role="status">{told or "Nothing to do"}, {result.seconds:.1f} s.</p>'
 
 
+def made(collection: str, result: IngestReport, failed: int) -> str:
+    """What became of files of which a collection was made."""
+    return (
+        f"{report(result, failed)}<p>The collection <strong>{_text(collection)}</strong> is made. "
+        f'<a href="?collection={_text(collection)}">Open it</a></p>'
+    )
+
+
 def problem(message: str, hint: str) -> str:
     """What is wrong, and what to do."""
     return (
@@ -176,6 +195,16 @@ def _notes(recognised: Recognised) -> str:
         f"{notes}<details><summary>{recognised.failed:,} could not be read</summary>"
         f"<ul>{complaints}</ul></details>"
     )
+
+
+def _collection(name: str, papers: int | None, shown: bool) -> str:
+    told = _text(called(name))
+    if papers is not None:
+        told += f' <span class="quiet">{papers:,}</span>'
+    if shown:
+        return f'<span class="collection" aria-current="page">{told}</span>'
+    address = _text("?" + urlencode({"collection": name}))
+    return f'<a class="collection" href="{address}">{told}</a>'
 
 
 def _row(paper: Paper) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -43,6 +44,12 @@ class Overview:
     offline: bool
     others: Mapping[str, str]
     """All other settings, by name."""
+    file: str
+    """Where changes are saved."""
+    saved: frozenset[str] = frozenset()
+    """Names of the settings that the file sets."""
+    winners: Mapping[str, str] = field(default_factory=dict)
+    """What wins over the file when the program starts, by the name of the setting."""
 
 
 def shell() -> str:
@@ -68,6 +75,13 @@ def overview(value: Overview) -> str:
     )
 
 
+def said(value: object) -> str:
+    """The value of a setting, in words."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "not set" if value in (None, ()) else str(value)
+
+
 def health(findings: Sequence[Finding]) -> str:
     """What is in order and what is not, the worst first; the rest folded."""
     wrong = [finding for finding in findings if finding.level != "ok"]
@@ -89,7 +103,10 @@ def pulling(name: str, done: int, total: int) -> str:
 
 def _models(value: Overview) -> str:
     rows = "".join(_model(row) for row in value.models)
-    return f'<ul class="models">{rows}</ul><div class="pulling" aria-live="polite"></div>'
+    return (
+        f'<ul class="models">{rows}</ul><div class="pulling" aria-live="polite"></div>'
+        f"{_saved(value, ('model',))}"
+    )
 
 
 def _model(row: ModelRow) -> str:
@@ -114,10 +131,33 @@ def _running(value: Overview) -> str:
         f'placeholder="{value.cores}, all cores"></label>'
         '<label>Layers on a GPU <input name="gpu_layers" pattern="auto|[0-9]+" '
         f'value="{_text(str(value.gpu_layers))}" title="auto, or a number"></label>'
-        '<button class="plain">Apply</button></form>'
-        '<p class="quiet">What is really on a GPU is told below, under Health. Changes hold until '
-        "the program ends; settings and environment variables keep them.</p>"
+        '<button class="plain">Apply and save</button></form>'
+        f"{_saved(value, ('threads', 'gpu_layers'))}"
+        '<p class="quiet">What is really on a GPU is told below, under Health.</p>'
     )
+
+
+def _saved(value: Overview, names: Sequence[str]) -> str:
+    """Where some settings are saved, what wins over that, and the way back."""
+    saved = [name for name in names if name in value.saved]
+    if saved:
+        told = (
+            f"Saved in <code>{_at(value.file)}</code>. "
+            f'<button type="button" class="link to-default" data-names="{" ".join(saved)}">'
+            f"Back to the default{'' if len(names) == 1 else 's'}</button>"
+        )
+    else:
+        told = f"A change is saved in <code>{_at(value.file)}</code>."
+    winners = "".join(
+        f'<p class="winner">When the program starts, <code>{_text(value.winners[name])}</code> '
+        f"wins over what is saved for {_CALLED[name]}.</p>"
+        for name in names
+        if name in value.winners
+    )
+    return f'<p class="quiet">{told}</p>{winners}'
+
+
+_CALLED = {"model": "the model", "threads": "the threads", "gpu_layers": "the layers on a GPU"}
 
 
 def _papers(value: Overview) -> str:
@@ -137,7 +177,7 @@ def _papers(value: Overview) -> str:
 
 def _privacy(value: Overview) -> str:
     kept = (
-        f"{value.kept:,} kept in <code>{_text(value.conversations)}</code>"
+        f"{value.kept:,} kept in <code>{_at(value.conversations)}</code>"
         if value.conversations
         else "not kept"
     )
@@ -151,6 +191,13 @@ def _privacy(value: Overview) -> str:
         f"<dt>Conversations</dt><dd>{kept}</dd></dl>"
         f"<details><summary>All settings</summary><dl>{others}</dl></details>"
     )
+
+
+def _at(path: str) -> str:
+    """A file, shorter where it is below the user's own folder."""
+    home = Path.home()
+    below = Path(path).is_relative_to(home)
+    return _text(str(Path("~") / Path(path).relative_to(home)) if below else path)
 
 
 def _finding(finding: Finding) -> str:

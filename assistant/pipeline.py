@@ -16,8 +16,7 @@ import itertools
 import logging
 import statistics
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from types import TracebackType
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from assistant.ahead import Progress, ReadAhead
@@ -25,15 +24,13 @@ from assistant.answering import Answering
 from assistant.calibration import Thresholds, kept
 from assistant.collection import Listing, about_collection, look_up
 from assistant.engine import Asked, Engine, StoppedError
-from assistant.engines import check_engine, open_engine
+from assistant.engines import check_engine
 from assistant.errors import ModelError
-from assistant.models import resolve
-from assistant.prompts import load_prompts
+from assistant.loaded import LoadedModels
 from assistant.question import asks_for_several, checked, refers_back, shifts_subject
-from assistant.resources import resource
 from assistant.sentences import ends_sentence, sentence_spans
-from assistant.settings import EMBEDDING_MODEL, Settings, load_settings
-from assistant.streams import AsyncEventStream, EventStream, Worker
+from assistant.settings import Settings, load_settings
+from assistant.streams import AsyncEventStream, EventStream
 from assistant.types import (
     Answer,
     Done,
@@ -90,20 +87,61 @@ class Assistant:
 
     Args:
         settings: Everything that can be chosen; by default read from file and environment.
+        first: An assistant whose models this one shares; see `of`.
         **flags: Single settings on top, such as ``model="..."`` or ``index=path``.
 
     Raises:
         SettingsError: A setting is unknown or out of range.
     """
 
-    def __init__(self, settings: Settings | None = None, **flags: Any) -> None:
+    def __init__(
+        self, settings: Settings | None = None, *, first: Assistant | None = None, **flags: Any
+    ) -> None:
         self.settings = load_settings(**flags) if settings is None else settings.changed(**flags)
-        self._prompts = load_prompts(resource("prompts/answer.toml"))
+        self._first = first or self
+        self._others: dict[str, Assistant] = {}
+        self._models: LoadedModels = first._models if first else LoadedModels(self.settings)
+        self._worker = self._models.worker
         self._store: Store | None = None
-        self._engine: Engine | None = None
         self._ahead: ReadAhead | None = None
         self._opening = threading.Lock()
-        self._worker = Worker(interrupt=self._stop_model, rearm=self._rearm_model)
+
+    def of(self, collection: str) -> Assistant:
+        """The assistant of another collection, with the same models and in the same queue.
+
+        It is closed with the first one. Without a name, or with its own, it is this one.
+
+        Raises:
+            CollectionError: There is no such collection.
+        """
+        first = self._first
+        if collection in ("", self.settings.place_name):
+            return self
+        if collection == first.settings.place_name:
+            return first
+        first.settings.collections.require(collection)
+        with first._opening:
+            if collection not in first._others:
+                other = Assistant(first.settings, first=first, collection=collection)
+                if first._ahead:
+                    other.read_ahead()
+                first._others[collection] = other
+            return first._others[collection]
+
+    @contextlib.contextmanager
+    def making(self, collection: str) -> Iterator[Store]:
+        """Make a collection of what is ingested in the block; if that fails, there is none.
+
+        Raises:
+            CollectionError: There is one of this name, or the name is none.
+        """
+        from vectorstore.store import Store
+
+        with (
+            self.settings.collections.placing(collection) as folder,
+            Store.create(folder, self._models.embedder) as store,
+        ):
+            yield store
 
     # What is asked
 
@@ -188,10 +226,7 @@ class Assistant:
         """The collection; opened when first needed."""
         with self._opening:
             if self._store is None:
-                from vectorstore.embedding import MiniLMEmbedder
-
-                folder = resolve(EMBEDDING_MODEL, self.settings.models_dir)
-                self._store = self.settings.place.open(MiniLMEmbedder(folder))
+                self._store = self.settings.place.open(self._models.embedder)
             return self._store
 
     @functools.cached_property
@@ -207,7 +242,7 @@ class Assistant:
 
     def preload(self) -> None:
         """Start loading the model, so that the first question need not wait for it."""
-        self._preloading = self._worker.submit(self._loading)
+        self._preloading = self._worker.submit(self._models.loading)
 
     def read_ahead(self) -> None:
         """Read papers while nobody asks, so that questions meet papers that are read already."""
@@ -243,7 +278,7 @@ class Assistant:
         return read
 
     def _warming(self, papers: Sequence[Paper]) -> Iterator[int]:
-        engine, read = self._open_engine(), 0
+        engine, read = self._models.open_engine(), 0
         engine.prepare()
         for paper in papers:
             if not engine.is_read(paper):
@@ -258,7 +293,7 @@ class Assistant:
 
     def _read_one(self, ahead: ReadAhead) -> bool:
         """Read one paper; whether there may be another."""
-        engine = self._open_engine()
+        engine = self._models.open_engine()
         paper = ahead.next(engine.is_read)
         if paper is None or not engine.has_room:
             return False
@@ -277,36 +312,32 @@ class Assistant:
             SettingsError: A setting is unknown or out of range.
             ModelError: The model cannot be loaded; then everything stays as it was.
         """
-        before = self.settings
-        settings = before.changed(**changes)
-        check_engine(settings)
+        check_engine(self.settings.changed(**changes))
+        before = {name: getattr(self.settings, name) for name in changes}
         try:
-            for _ in self._worker.submit(lambda: self._exchanging(settings)):
-                pass
+            self._exchange(changes)
         except ModelError:
-            for _ in self._worker.submit(lambda: self._exchanging(before)):
-                pass
+            self._exchange(before)
             raise
 
-    def _exchanging(self, settings: Settings) -> Iterator[Event]:
-        self._free_model()
-        self.settings = settings
-        self.__dict__.pop("thresholds", None)  # they are the model's
-        return self._loading()
+    def _exchange(self, changes: Mapping[str, Any]) -> None:
+        for _ in self._worker.submit(lambda: self._exchanging(changes)):
+            pass
 
-    def _loading(self) -> Iterator[Event]:
-        self._open_engine()
-        return iter(())
-
-    def _free_model(self) -> None:
-        if self._engine is not None:
-            self._engine.close()
-            self._engine = None
+    def _exchanging(self, changes: Mapping[str, Any]) -> Iterator[Event]:
+        first = self._first
+        with first._opening:
+            for each in (first, *first._others.values()):
+                each.settings = each.settings.changed(**changes)
+                each.__dict__.pop("thresholds", None)  # they are the model's
+        return self._models.exchanging(first.settings)
 
     def close(self) -> None:
-        """Stop what runs and free the model."""
-        self._worker.close()
-        self._free_model()
+        """Let go of the papers; the first one also stops what runs and frees the models."""
+        if self._first is self:
+            self._models.close()
+            for other in self._others.values():
+                other.close()
         if self._store is not None:
             self._store.close()
             self._store = None
@@ -319,12 +350,7 @@ class Assistant:
     async def __aenter__(self) -> Assistant:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_error: object) -> None:
         await asyncio.to_thread(self.close)
 
     def __enter__(self) -> Assistant:
@@ -332,21 +358,6 @@ class Assistant:
 
     def __exit__(self, *_error: object) -> None:
         self.close()
-
-    # The model; all of it on the worker's thread, but for the stop
-
-    def _stop_model(self) -> None:
-        if self._engine is not None:
-            self._engine.stop()
-
-    def _rearm_model(self) -> None:
-        if self._engine is not None:
-            self._engine.rearm()
-
-    def _open_engine(self) -> Engine:
-        if self._engine is None:
-            self._engine = open_engine(self.settings, self._prompts)
-        return self._engine
 
     # The steps
 
@@ -366,7 +377,7 @@ class Assistant:
             if not run.passages:
                 yield self._done(run, "abstained", _NO_PAPERS if run.where is None else _NONE_MEETS)
                 return
-            engine = self._open_engine()
+            engine = self._models.open_engine()
             engine.start_counting()
             engine.prepare()
             question, context = (run.question, run.earlier) if run.shifts else (run.asked, "")
@@ -436,7 +447,7 @@ class Assistant:
     ) -> Iterator[Event]:
         """Each sentence is verified as soon as it is complete."""
         if several:
-            pieces = asked.write(paper, BULLET_TOKENS, self._prompts.bullet.template)
+            pieces = asked.write(paper, BULLET_TOKENS, self._models.prompts.bullet.template)
         else:
             pieces = asked.write(paper, ANSWER_TOKENS)
         text, judged = "", 0
@@ -482,8 +493,8 @@ class Assistant:
         closest: Sequence[Evidence] = (),
     ) -> Done:
         tokens = Tokens()
-        if self._engine and run.likelihoods:
-            tokens = Tokens(**dataclasses.asdict(self._engine.counts))
+        if self._models.engine and run.likelihoods:
+            tokens = Tokens(**dataclasses.asdict(self._models.engine.counts))
         answer = run.finished(
             status, reason, model=self.settings.model, tokens=tokens, closest=closest
         )

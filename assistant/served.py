@@ -1,5 +1,7 @@
 """Functions of the server that a page's own scripts call, each with one JSON value in and one out.
 
+The scripts send along which collection the page shows; ``page.js`` sees to that.
+
 What they raise becomes a value, too: a page must say what is wrong and what to do about it.
 """
 
@@ -8,23 +10,26 @@ What they raise becomes a value, too: a page must say what is wrong and what to 
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from assistant.errors import USER_ERRORS
 from assistant.visitors import owner_of
 
 logger = logging.getLogger(__name__)
 
-Answering = Callable[[Any, str], Any]
-"""Takes what is wanted and who wants it."""
+T = TypeVar("T")
 
 
-def served(functions: Sequence[Answering]) -> list[Any]:
-    """Make functions callable by their names from the script of a ``gr.HTML``.
+def served(of: Callable[[str], T], methods: Sequence[Callable[[T, Any, str], Any]]) -> list[Any]:
+    """Make methods callable by their names from the script of a ``gr.HTML``.
 
-    A function that fails returns an object with ``error`` and ``hint`` instead.
+    A method that fails returns an object with ``error`` and ``hint`` instead.
+
+    Args:
+        of: Makes the object that answers for a collection, which may be unnamed.
+        methods: Each takes what is wanted, and who wants it.
     """
-    return [_served(function) for function in functions]
+    return [_served(of, method) for method in methods]
 
 
 def complaint(error: Exception) -> dict[str, str]:
@@ -36,14 +41,15 @@ def complaint(error: Exception) -> dict[str, str]:
     return {"error": said, "hint": "assistant doctor"}
 
 
-def _served(function: Answering) -> Any:
+def _served(of: Callable[[str], T], method: Callable[[T, Any, str], Any]) -> Any:
     import gradio as gr
 
-    def answer(wanted: Any, request: gr.Request) -> Any:
+    def answer(call: dict[str, Any], request: gr.Request) -> Any:
         try:
-            return function(wanted, owner_of(request))
+            asked = of(str(call.get("collection") or ""))
+            return method(asked, call.get("wanted"), owner_of(request))
         except Exception as error:  # noqa: BLE001 - told to the page, or logged
             return complaint(error)
 
-    answer.__name__ = function.__name__
+    answer.__name__ = method.__name__
     return answer

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from platformdirs import user_cache_path, user_config_path, user_data_path
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, PrivateAttr, SecretStr, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -123,6 +123,7 @@ class Settings(BaseSettings):
     cors_origins: tuple[str, ...] = Field(
         (), description="web sites whose scripts may use the API, as a JSON list"
     )
+    _flags: frozenset[str] = PrivateAttr(frozenset())
 
     @classmethod
     def settings_customise_sources(
@@ -157,13 +158,26 @@ class Settings(BaseSettings):
         named = (name for name in ("index", "store") if name in self.model_fields_set)
         place = next(named, "collection")
         left_out = _PLACES if _PLACES & flags.keys() else _PLACES - {place}
-        return load_settings(**(self.model_dump(exclude=set(left_out)) | flags))
+        made = load_settings(**(self.model_dump(exclude=set(left_out)) | flags))
+        made._flags = self._flags
+        return made
+
+    @property
+    def flags(self) -> frozenset[str]:
+        """Names of the settings that were given when the program was started."""
+        return self._flags
 
     @property
     def is_default_index(self) -> bool:
         """Whether the user has named neither an index nor another collection."""
         is_named = {"index", "store"} & self.model_fields_set
         return not is_named and self.collection == DEFAULT_COLLECTION
+
+    @property
+    def place_name(self) -> str:
+        """What the papers' place is called: the collection's name, else its folder or address."""
+        is_elsewhere = {"index", "store"} & self.model_fields_set
+        return str(self.place) if is_elsewhere else self.collection
 
     def require_collection(self) -> None:
         """Refuse a collection that is named and not there.
@@ -242,8 +256,10 @@ def load_settings(**flags: Any) -> Settings:
     Raises:
         SettingsError: A name is unknown or a value out of range.
     """
+    given = {name: value for name, value in flags.items() if value is not None}
     try:
-        return Settings(**{name: value for name, value in flags.items() if value is not None})
+        made = Settings(**given)
+        made._flags = frozenset(given)
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0]) if first["loc"] else "settings"
@@ -253,6 +269,7 @@ def load_settings(**flags: Any) -> Settings:
         raise SettingsError(f"setting {name}: {reason}", name=name, hint=_nearest(name)) from error
     except ValueError as error:  # a toml file that does not parse
         raise SettingsError(str(error), name="assistant.toml", hint="mend the file") from error
+    return made
 
 
 def _nearest(name: str) -> str:

@@ -15,7 +15,6 @@ import queue
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from types import TracebackType
 from typing import Any, Generic, Protocol, TypeVar
 
 logger = logging.getLogger(__name__)
@@ -137,12 +136,7 @@ class AsyncEventStream(AsyncIterator[T], Generic[T]):
     async def __aenter__(self) -> AsyncEventStream[T]:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_error: object) -> None:
         self.close()
 
     def __del__(self) -> None:

@@ -75,7 +75,7 @@ element.addEventListener("click", (event) => {
 
 let reported = null;
 new MutationObserver(() => {
-  const report = document.querySelector("#batch-shown .report");
+  const report = document.querySelector("#question-shown .report");
   if (report === reported) return;
   reported = report;
   if (report) open("");

@@ -5,7 +5,7 @@ What is shown is written by ``page_batch``; batches run in ``batches``, whoever 
 
 # No `from __future__ import annotations`: see ``tab_chat``.
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any
 from assistant import page_batch
 from assistant.batches import Batches
 from assistant.conversations import Conversations
-from assistant.errors import USER_ERRORS
-from assistant.page_papers import problem
+from assistant.drop_area import QUIET, drop_area
 from assistant.questions import read_questions
 from assistant.resources import asset
 from assistant.served import served
-from assistant.visitors import owner_of
+from assistant.visitors import collection_of, owner_of
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -38,13 +37,15 @@ class Ledger:
     """What the table asks for. Each answer is JSON, with safe HTML in it."""
 
     batches: Batches
+    collection: str
+    """That the page shows."""
 
     def look(self, wanted: Mapping[str, Any], owner: str) -> dict[str, Any]:
         """All batches, the chosen one, and its rows from a number on."""
         found = self.batches.jobs(owner=owner)
         chosen = str(wanted.get("job") or (found[0].id if found else ""))
         job = next((each for each in found if each.id == chosen), None)
-        listed = page_batch.jobs(found, chosen)
+        listed = page_batch.jobs(found, chosen, self.collection)
         if job is None:
             return {"jobs": listed, "job": "", "head": "", "rows": "", "count": 0, "again": False}
         known = int(wanted.get("known") or 0)
@@ -87,45 +88,30 @@ def build(_blocks: "gr.Blocks", assistant: Any, _kept: Conversations) -> None:
     """Lay out the tab and wire its events."""
     import gradio as gr
 
-    batches = Batches(assistant.settings.conversations.parent / FOLDER, assistant)
-    ledger = Ledger(batches)
+    settings = assistant.settings
+    batches = Batches(settings.conversations.parent / FOLDER, assistant.of)
+
+    def look(paths: Sequence[str], _collection: str) -> str:
+        return page_batch.preview(read_questions(paths[0]))
+
     with gr.Row(elem_id="batch-columns", elem_classes="columns"):
         gr.HTML(
             page_batch.shell(),
             elem_id="batch",
             apply_default_css=False,
-            server_functions=served([ledger.look, ledger.row, ledger.change, ledger.save]),
+            server_functions=served(
+                lambda collection: Ledger(batches, collection or settings.place_name),
+                [Ledger.look, Ledger.row, Ledger.change, Ledger.save],
+            ),
             js_on_load=asset("tab_batch.js"),
         )
-        with gr.Column(elem_classes="aside", min_width=0):
-            gr.HTML(page_batch.dropping(), apply_default_css=False, js_on_load=None)
-            dropped = gr.File(
-                label="A file of questions",
-                show_label=False,
-                file_count="single",
-                elem_id="question-file",
-                height=130,
-            )
-            shown = gr.HTML("", elem_id="batch-shown", apply_default_css=False, js_on_load=None)
-            start = gr.Button("Ask these questions", elem_classes="main-act", visible=False)
-
-    def preview(path: str | None) -> list[Any]:
-        if not path:
-            return ["", gr.Button(visible=False)]
-        try:
-            questions = read_questions(path)
-        except USER_ERRORS as error:
-            said = str(error).replace(str(path), Path(path).name)
-            return [problem(said, error.hint), gr.Button(visible=False)]
-        return [page_batch.preview(questions), gr.Button(visible=True)]
+        area = drop_area(page_batch.dropping(), look, name="question", button="Ask these questions")
 
     def begin(path: str | None, request: gr.Request) -> list[Any]:
         if path:
-            batches.begin(Path(path), owner=owner_of(request))
+            here = collection_of(request) or settings.place_name
+            batches.begin(Path(path), owner=owner_of(request), collection=here)
         begun = '<p class="report" role="status">Begun. Its answers grow in the table.</p>'
-        return [begun, gr.Button(visible=False), None]
+        return [*area.showing(begun), None]
 
-    hidden: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-    dropped.upload(preview, dropped, [shown, start], **hidden)
-    dropped.clear(lambda: ["", gr.Button(visible=False)], outputs=[shown, start], **hidden)
-    start.click(begin, dropped, [shown, start, dropped], **hidden)
+    area.button.click(begin, area.files, [*area.outputs, area.files], **QUIET)

@@ -12,19 +12,19 @@ import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from assistant import page, page_history
 from assistant.ahead import Progress
 from assistant.conversations import Conversations, Rated, Rating, new_id
-from assistant.errors import ConversationsError
+from assistant.errors import USER_ERRORS, ConversationsError
 from assistant.escaping import json_text
 from assistant.export import exported
 from assistant.runs import EventSource, Run, Runs, answer_turns
-from assistant.served import served
+from assistant.served import complaint, served
 from assistant.settings import Settings
-from assistant.turn import Turn
-from assistant.visitors import owner_of, session_of
+from assistant.turn import Turn, failed
+from assistant.visitors import collection_of, owner_of, session_of
 from vectorstore.filters import Filters
 
 if TYPE_CHECKING:
@@ -59,6 +59,9 @@ class StreamingAssistant(Protocol):
         self, question: str, *, history: Sequence[str] = (), where: Filters | None = None
     ) -> EventSource:
         """Answer a question, from the papers that meet the filters."""
+
+    def of(self, collection: str) -> Self:
+        """The same for another collection; for the same one if it has no name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +115,7 @@ class _Parts:
     stop: "gr.Button"
     fresh: "gr.Button"
     examples: "tuple[gr.Button, ...]"
+    examples_column: "gr.Column"
     ahead: "gr.HTML"
 
     @property
@@ -175,6 +179,14 @@ class _Handlers:
     kept: Conversations = field(default_factory=lambda: Conversations(None))
     runs: Runs = field(default_factory=Runs)
 
+    def of(self, collection: str) -> "_Handlers":
+        """The same for a collection.
+
+        Raises:
+            StoreError: It is not there, or cannot be opened.
+        """
+        return replace(self, assistant=self.assistant.of(collection))
+
     def ask(
         self,
         question: str,
@@ -226,19 +238,42 @@ class _Handlers:
                 yield news
 
     def _keep(self, name: str, turn: Turn, owner: str) -> None:
+        place = self.assistant.settings.place_name
         try:
-            self.kept.keep(name, turn, owner=owner)
+            self.kept.keep(name, turn, owner=owner, collection=place)
         except ConversationsError:
             # The answer is there and must be shown, whatever has become of the file.
             logger.exception("a turn could not be kept")
 
-    def restore(self, name: str, owner: str = "") -> _Frame:
-        """Show a kept conversation; without a name, nothing changes."""
+    def refuse(self, question: str, conversation: Conversation, error: Exception) -> _Frame:
+        """Answer a question that cannot be asked with what is wrong."""
+        told = complaint(error)
+        turn = failed(
+            Turn(len(conversation.turns) + 1, question, collection_papers=0),
+            told["error"],
+            hint=told["hint"],
+            elapsed_seconds=0.0,
+        )
+        return _Frame(current=page.turn(turn), announcement=page.announcement(turn))
+
+    def restore(self, name: str, collection: str, owner: str = "") -> _Frame:
+        """Show a kept conversation, or without a name the beginning of one.
+
+        Args:
+            name: Of the conversation.
+            collection: That the page shows; a conversation of another one is not shown.
+            owner: Whose it must be.
+        """
+        place = self.assistant.settings.place_name
+        here = collection or place
         if not name:
-            return _Frame()
+            return _Frame() if here == place else _Frame(current=self._beginning(here))
         turns = self.kept.turns(name, owner=owner)
         if not turns:
             return _Frame(current=page_history.lost(), conversation=Conversation())
+        there = self.kept.collection(name, owner=owner)
+        if there and there != here:
+            return _Frame(current=page_history.elsewhere(name, there), conversation=Conversation())
         ratings = self.kept.ratings(name, owner=owner)
         past = tuple(_past(turn, name, ratings.get(turn.number)) for turn in turns)
         return _Frame(
@@ -249,16 +284,23 @@ class _Handlers:
             conversation=Conversation(name, past),
         )
 
+    def _beginning(self, collection: str) -> str:
+        """What stands in the place of a conversation that has not begun."""
+        try:
+            return page.welcome(len(self.of(collection).assistant.store))
+        except USER_ERRORS as error:
+            return page_history.no_collection(str(error), error.hint)
+
     def stop(self, session: str) -> None:
         """Stop the visitor's question."""
         self.runs.stop(session)
 
-    def start_afresh(self, session: str) -> _Frame:
+    def start_afresh(self, session: str, collection: str = "") -> _Frame:
         """Forget the conversation."""
         self.runs.discard(session)
         return _Frame(
             past="",
-            current=page.welcome(len(self.assistant.store)),
+            current=self._beginning(collection),
             sources=page.no_sources(),
             announcement="New conversation.",
             conversation=Conversation(),
@@ -288,6 +330,8 @@ class Desk:
     """What the page asks for outside of a stream. Each answer is text, JSON or safe HTML."""
 
     kept: Conversations
+    collection: str
+    """That the page shows."""
 
     def sources(self, wanted: Mapping[str, Any], owner: str) -> str:
         """The sources of an earlier answer."""
@@ -298,7 +342,9 @@ class Desk:
         """The list of conversations that hold some words."""
         words = str(wanted.get("words", ""))
         found = self.kept.list(words, owner=owner)
-        return page_history.conversations(found, now=time.time(), searched=bool(words.strip()))
+        return page_history.conversations(
+            found, here=self.collection, now=time.time(), searched=bool(words.strip())
+        )
 
     def change(self, wanted: Mapping[str, Any], owner: str) -> bool:
         """Rename or delete a conversation, or delete all."""
@@ -384,7 +430,7 @@ def _lay_out(examples: Sequence[str], papers: int, handlers: _Handlers) -> _Part
             with gr.Column(elem_id="turns"):
                 past = block("", "past")
                 current = block(page.welcome(papers), "current")
-                with gr.Column(elem_id="examples"):
+                with gr.Column(elem_id="examples") as examples_column:
                     buttons = tuple(
                         gr.Button(example, elem_classes="example", size="sm")
                         for example in (examples if papers else ())
@@ -413,7 +459,7 @@ def _lay_out(examples: Sequence[str], papers: int, handlers: _Handlers) -> _Part
             block(page.past_sources(), "past-sources")
             sources = block(page.no_sources(), "sources-now")
     announcer = block(page.live(""), "announcer")
-    _lay_out_desk(Desk(handlers.kept))
+    _lay_out_desk(handlers)
     conversation = gr.State(Conversation())
     return _Parts(
         past,
@@ -427,27 +473,30 @@ def _lay_out(examples: Sequence[str], papers: int, handlers: _Handlers) -> _Part
         stop,
         fresh,
         buttons,
+        examples_column,
         ahead,
     )
 
 
-def _lay_out_desk(desk: Desk) -> None:
+def _lay_out_desk(handlers: _Handlers) -> None:
     import gradio as gr
 
+    kept, place = handlers.kept, handlers.assistant.settings.place_name
     gr.HTML(
-        page_history.dialog(str(desk.kept.path or "memory")),
+        page_history.dialog(str(kept.path or "memory")),
         elem_id="desk",
         apply_default_css=False,
         server_functions=served(
+            lambda collection: Desk(kept, collection or place),
             [
-                desk.sources,
-                desk.conversations,
-                desk.change,
-                desk.save,
-                desk.why,
-                desk.rate,
-                desk.rows,
-            ]
+                Desk.sources,
+                Desk.conversations,
+                Desk.change,
+                Desk.save,
+                Desk.why,
+                Desk.rate,
+                Desk.rows,
+            ],
         ),
         js_on_load="window.deskServer = server;",
     )
@@ -459,7 +508,12 @@ def _wire(blocks: "gr.Blocks", parts: _Parts, handlers: _Handlers) -> None:
     def ask(
         question: str, conversation: Conversation, scope: str, request: gr.Request
     ) -> Iterator[list[Any]]:
-        frames = handlers.ask(
+        try:
+            here = handlers.of(collection_of(request))
+        except USER_ERRORS as error:
+            yield handlers.refuse(question, conversation, error).values()
+            return
+        frames = here.ask(
             question,
             conversation,
             session_of(request),
@@ -473,11 +527,17 @@ def _wire(blocks: "gr.Blocks", parts: _Parts, handlers: _Handlers) -> None:
         handlers.stop(session_of(request))
 
     def start_afresh(request: gr.Request) -> list[Any]:
-        return handlers.start_afresh(session_of(request)).values()
+        return handlers.start_afresh(session_of(request), collection_of(request)).values()
 
     def restore(request: gr.Request) -> list[Any]:
         name = dict(request.query_params).get("conversation", "")
-        return handlers.restore(str(name), owner_of(request)).values()
+        frame = handlers.restore(str(name), collection_of(request), owner_of(request))
+        return frame.values()
+
+    def show_examples(request: gr.Request) -> Any:
+        # They are questions for the papers of the first collection.
+        place = handlers.assistant.settings.place_name
+        return gr.Column(visible=collection_of(request) in ("", place))
 
     hidden: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     asking: dict[str, Any] = {"outputs": parts.outputs, "concurrency_limit": None, **hidden}
@@ -486,18 +546,34 @@ def _wire(blocks: "gr.Blocks", parts: _Parts, handlers: _Handlers) -> None:
     for example in parts.examples:
         example.click(ask, [example, parts.conversation, parts.scope], **asking)
     blocks.load(restore, outputs=parts.outputs, concurrency_limit=None, **hidden)
+    blocks.load(show_examples, outputs=parts.examples_column, concurrency_limit=None, **hidden)
     parts.stop.click(stop, concurrency_limit=None, **hidden)
     parts.fresh.click(start_afresh, outputs=parts.outputs, concurrency_limit=None, **hidden)
     blocks.unload(stop)
 
+    _wire_ahead(parts, handlers)
+
+
+def _wire_ahead(parts: _Parts, handlers: _Handlers) -> None:
+    import gradio as gr
+
     timer = gr.Timer(AHEAD_SECONDS)
 
-    def tell_ahead() -> list[Any]:
-        progress = handlers.assistant.reading_ahead
+    def tell_ahead(request: gr.Request) -> list[Any]:
+        try:
+            progress = handlers.of(collection_of(request)).assistant.reading_ahead
+        except USER_ERRORS:
+            progress = None  # there is no such collection, which is told elsewhere
         going_on = progress is not None and progress.read < progress.total
         return [page.reading_ahead(progress), gr.Timer(active=going_on)]
 
-    timer.tick(tell_ahead, outputs=[parts.ahead, timer], concurrency_limit=None, **hidden)
+    timer.tick(
+        tell_ahead,
+        outputs=[parts.ahead, timer],
+        concurrency_limit=None,
+        show_progress="hidden",
+        api_visibility="private",
+    )
 
 
 def chosen_papers(scope: str) -> tuple[str, ...]:

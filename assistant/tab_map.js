@@ -43,6 +43,44 @@ const minmax = (values) => {
   return [most];
 };
 
+// The points are painted once for a view, and shown again while only rings and the lasso change.
+const layer = document.createElement("canvas");
+const brush = layer.getContext("2d");
+let painted = "";
+let changes = 0; // of the map and of what is chosen
+let order = []; // positions, those of a region together: colours are changed seldom
+
+const paint = (width, height, ratio) => {
+  const { scale, left, top } = view;
+  const now = [width, height, ratio, scale, left, top, isDark(), changes].join();
+  if (now === painted) return;
+  painted = now;
+  layer.width = canvas.width;
+  layer.height = canvas.height;
+  brush.setTransform(ratio, 0, 0, ratio, 0, 0);
+  const count = map.ids.length;
+  const size = radius();
+  const some = chosen.size > 0;
+  let region = -1;
+  let faint = -1;
+  for (const i of order) {
+    const x = map.x[i] * scale + left;
+    const y = map.y[i] * scale + top;
+    if (x < -9 || y < -9 || x > width + 9 || y > height + 9) continue;
+    const alpha = some && !chosen.has(i) ? 0.16 : 0.85;
+    if (region !== map.regions[i]) brush.fillStyle = colour((region = map.regions[i]));
+    if (alpha !== faint) brush.globalAlpha = faint = alpha;
+    if (count > 8000) brush.fillRect(x - size, y - size, 2 * size, 2 * size);
+    else {
+      brush.beginPath();
+      brush.arc(x, y, size, 0, 7);
+      brush.fill();
+    }
+  }
+  brush.globalAlpha = 1;
+  writeNames(width, height);
+};
+
 const draw = () => {
   const ratio = devicePixelRatio || 1;
   const { clientWidth: width, clientHeight: height } = canvas;
@@ -51,28 +89,14 @@ const draw = () => {
     canvas.width = Math.round(width * ratio);
     canvas.height = Math.round(height * ratio);
   }
+  paint(width, height, ratio);
+  pen.setTransform(1, 0, 0, 1, 0, 0);
+  pen.clearRect(0, 0, canvas.width, canvas.height);
+  if (canvas.width && canvas.height) pen.drawImage(layer, 0, 0);
   pen.setTransform(ratio, 0, 0, ratio, 0, 0);
-  pen.clearRect(0, 0, width, height);
-  const count = map.ids.length;
-  const size = Math.max(1.6, Math.min(7, 60 / Math.sqrt(count + 1))) * zoomed();
-  const some = chosen.size > 0;
-  const colours = map.names.map((_, region) => colour(region));
-  for (let i = 0; i < count; i++) {
-    const [x, y] = place(i);
-    if (x < -9 || y < -9 || x > width + 9 || y > height + 9) continue;
-    pen.globalAlpha = some && !chosen.has(i) ? 0.16 : 0.85;
-    pen.fillStyle = colours[map.regions[i]];
-    if (count > 8000) pen.fillRect(x - size, y - size, 2 * size, 2 * size);
-    else {
-      pen.beginPath();
-      pen.arc(x, y, size, 0, 7);
-      pen.fill();
-    }
-  }
-  pen.globalAlpha = 1;
+  const size = radius();
   ring(answered, inked("--mark-lit"), size + 4, 3);
   ring([opened, hovered].filter((i) => i >= 0), inked("--ink"), size + 2, 1.5);
-  writeNames(width, height);
   if (line) {
     pen.beginPath();
     line.forEach(([x, y], at) => (at ? pen.lineTo(x, y) : pen.moveTo(x, y)));
@@ -88,6 +112,7 @@ const draw = () => {
 };
 const zoomed = () => Math.min(2.5, Math.max(1, Math.sqrt(view.scale / whole)));
 let whole = 1;
+const radius = () => Math.max(1.6, Math.min(7, 60 / Math.sqrt(map.ids.length + 1))) * zoomed();
 const ring = (points, colour, size, width) => {
   pen.strokeStyle = colour;
   pen.lineWidth = width;
@@ -100,26 +125,26 @@ const ring = (points, colour, size, width) => {
 // The names of the regions, where their papers are; one that would cover another is left out.
 let middles = [];
 const writeNames = (width, height) => {
-  pen.font = `600 ${width < 600 ? 11 : 13}px ${inked("--sans")}`;
-  pen.textAlign = "center";
-  pen.textBaseline = "middle";
+  brush.font = `600 ${width < 600 ? 11 : 13}px ${inked("--sans")}`;
+  brush.textAlign = "center";
+  brush.textBaseline = "middle";
   const taken = [];
   map.names.forEach((name, region) => {
     const middle = middles[region];
     if (!middle) return;
     const short = name.split(", ").slice(0, 2).join(", ");
-    const half = pen.measureText(short).width / 2 + 4;
+    const half = brush.measureText(short).width / 2 + 4;
     const x = Math.max(half, Math.min(width - half, middle[0] * view.scale + view.left));
     const y = middle[1] * view.scale + view.top;
     if (y < 0 || y > height) return;
     if (taken.some(([tx, ty, th]) => Math.abs(tx - x) < th + half && Math.abs(ty - y) < 18)) return;
     taken.push([x, y, half]);
-    pen.strokeStyle = inked("--paper");
-    pen.lineWidth = 4;
-    pen.lineJoin = "round";
-    pen.strokeText(short, x, y);
-    pen.fillStyle = inked("--ink");
-    pen.fillText(short, x, y);
+    brush.strokeStyle = inked("--paper");
+    brush.lineWidth = 4;
+    brush.lineJoin = "round";
+    brush.strokeText(short, x, y);
+    brush.fillStyle = inked("--ink");
+    brush.fillText(short, x, y);
   });
 };
 const findMiddles = () => {
@@ -142,8 +167,9 @@ const nearest = (x, y, within = 14) => {
   let best = -1;
   let closest = within * within;
   for (let i = 0; i < map.ids.length; i++) {
-    const [px, py] = place(i);
-    const distance = (px - x) ** 2 + (py - y) ** 2;
+    const across = map.x[i] * view.scale + view.left - x;
+    const down = map.y[i] * view.scale + view.top - y;
+    const distance = across * across + down * down;
     if (distance < closest) [best, closest] = [i, distance];
   }
   return best;
@@ -155,10 +181,13 @@ const titleOf = async (i) => {
   return titles.get(i);
 };
 const showTip = async (i, x, y) => {
+  if (i !== hovered) redraw();
   hovered = i;
-  redraw();
   canvas.style.cursor = i >= 0 ? "pointer" : lassoing ? "crosshair" : "grab";
   if (i < 0) return (tip.hidden = true);
+  // Of the many that a hand passes over, only where it rests a title is asked for.
+  if (!titles.has(i)) await new Promise((rested) => setTimeout(rested, 60));
+  if (hovered !== i) return;
   const title = await titleOf(i);
   if (hovered !== i) return;
   tip.textContent = title;
@@ -169,6 +198,7 @@ const showTip = async (i, x, y) => {
 
 const choose = (positions) => {
   chosen = new Set(positions);
+  changes++;
   one(".map-chosen").hidden = chosen.size === 0;
   const count = chosen.size === 1 ? "1 paper chosen" : `${chosen.size.toLocaleString("en")} papers chosen`;
   one(".map-chosen .chosen-count").textContent = count;
@@ -221,7 +251,12 @@ canvas.addEventListener("pointerup", (event) => {
   grip = line = null;
   if (drawn && was.moved) {
     const held = [];
-    for (let i = 0; i < map.ids.length; i++) if (inside(...place(i), drawn)) held.push(i);
+    const [far, low] = [0, 1].map((axis) => Math.max(...drawn.map((point) => point[axis])));
+    const [near, high] = [0, 1].map((axis) => Math.min(...drawn.map((point) => point[axis])));
+    for (let i = 0; i < map.ids.length; i++) {
+      const [x, y] = place(i);
+      if (x >= near && x <= far && y >= high && y <= low && inside(x, y, drawn)) held.push(i);
+    }
     choose(held);
     setLasso(false);
   } else if (was && !was.moved) {
@@ -264,7 +299,7 @@ const setLasso = (on) => {
   canvas.style.cursor = on ? "crosshair" : "grab";
 };
 const askOnly = (ids, label) => {
-  page.setScope(ids, label);
+  page.setScope(ids.length < map.ids.length ? ids : [], label);
   page.openTab("chat");
   setTimeout(() => document.querySelector("#question textarea")?.focus(), 100);
 };
@@ -313,19 +348,20 @@ let looking = false;
 const look = async () => {
   if (looking) return;
   looking = true;
+  let newest = "";
   try {
     for (;;) {
-      const { ready, done, doing } = await table.state(null);
+      const { ready, done, doing, key } = await table.state(null);
+      newest = key;
       if (ready) break;
       waiting.hidden = false;
       waiting.textContent = `${doing} … ${Math.round(100 * done)} %`;
       await new Promise((again) => setTimeout(again, 300));
     }
-    const fresh = await table.points(null);
-    const same = fresh.ids.join("\n");
-    if (same !== known) {
-      known = same;
-      map = fresh;
+    if (newest !== known) {
+      map = await table.points(null);
+      known = newest;
+      order = map.ids.map((_, i) => i).sort((a, b) => map.regions[a] - map.regions[b]);
       titles.clear();
       one(".regions").innerHTML = map.list;
       for (const dot of element.querySelectorAll(".dot")) dot.style.background = colour(Number(dot.dataset.colour));

@@ -5,6 +5,7 @@ The picture is drawn by ``tab_map.js``; what is made in the background is ``atla
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from assistant.atlas import Atlas
 from assistant.conversations import Conversations
 from assistant.resources import asset
 from assistant.served import complaint, served
-from assistant.tab_papers import Collection
+from assistant.tab_papers import Library
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 class Table:
     """What the picture asks for. Each answer is JSON, with safe HTML in it."""
 
-    assistant: Collection
+    assistant: Library
     atlas: Atlas
     kept: Conversations
 
@@ -34,7 +35,12 @@ class Table:
         state = self.atlas.look()
         if state.failure is not None:
             return complaint(state.failure)
-        return {"ready": state.ready, "done": state.done, "doing": state.doing}
+        return {
+            "ready": state.ready,
+            "done": state.done,
+            "doing": state.doing,
+            "key": self.atlas.key,
+        }
 
     def points(self, _wanted: object, _owner: str) -> dict[str, Any]:
         """The whole map."""
@@ -70,17 +76,25 @@ class Table:
         return list(dict.fromkeys(cited))
 
 
-def build(_blocks: gr.Blocks, assistant: Collection, kept: Conversations) -> None:
+def build(_blocks: gr.Blocks, assistant: Library, kept: Conversations) -> None:
     """Lay out the tab; the map is made when the tab is first opened."""
     import gradio as gr
 
-    table = Table(assistant, Atlas(lambda: assistant.store), kept)
+    @functools.cache
+    def atlas_of(place: str) -> Atlas:
+        return Atlas(lambda: assistant.of(place).store)
+
+    def table_of(collection: str) -> Table:
+        here = assistant.of(collection)
+        return Table(here, atlas_of(here.settings.place_name), kept)
+
     gr.HTML(
         page_map.shell(),
         elem_id="map",
         apply_default_css=False,
         server_functions=served(
-            [table.state, table.points, table.title, table.paper, table.answered]
+            table_of,
+            [Table.state, Table.points, Table.title, Table.paper, Table.answered],
         ),
         js_on_load=asset("tab_map.js"),
     )

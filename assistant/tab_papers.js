@@ -122,14 +122,21 @@ one(".tools").addEventListener("input", () => {
   timer = setTimeout(load, 120);
 });
 
+const showCollections = async () => {
+  const nav = one(".collections");
+  nav.innerHTML = await shelf.collections(null);
+  nav.hidden = !nav.innerHTML;
+};
+
 // Papers that were added belong into the list.
 let reported = null;
 new MutationObserver(async () => {
-  const report = document.querySelector("#adding-shown .report");
+  const report = document.querySelector("#paper-shown .report");
   if (report === reported) return;
   reported = report;
   if (!report) return;
   load();
+  showCollections();
   showCount(await shelf.count(null));
 }).observe(element.closest("[role=tabpanel]"), { childList: true, subtree: true });
 
@@ -140,3 +147,4 @@ page.openPaper = (title) => {
   load().then(() => one(".open-paper")?.click());
 };
 load();
+showCollections();

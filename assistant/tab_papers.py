@@ -6,24 +6,30 @@ functions of ``Shelf``. Knows nothing of how papers are read or indexed.
 
 # No `from __future__ import annotations`: see ``tab_chat``.
 
+import functools
 import queue
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from assistant import page_papers
 from assistant.conversations import Conversations
+from assistant.drop_area import QUIET, drop_area, without_folders
 from assistant.errors import USER_ERRORS
 from assistant.intake import Intake
 from assistant.page_papers import Recognised
 from assistant.references import references
 from assistant.resources import asset
 from assistant.served import complaint, served
-from vectorstore import Paper, PaperFormatError, Passage, Store
+from assistant.settings import Settings
+from assistant.visitors import collection_of
+from vectorstore import IngestReport, Paper, PaperFormatError, Passage, Store
+from vectorstore.collections import checked_name
+from vectorstore.errors import CollectionError
 from vectorstore.fields import FieldError
 from vectorstore.filters import Filters
 
@@ -38,19 +44,36 @@ PROGRESS_SECONDS = 0.2
 _MAP_HINT = " (--map FIELD=COLUMN to change)"
 
 
-class Collection(Protocol):
+class Library(Protocol):
     """What the tab needs of an assistant."""
+
+    @property
+    def settings(self) -> Settings:
+        """What it runs with."""
 
     @property
     def store(self) -> Store:
         """The papers."""
+
+    def of(self, collection: str) -> Self:
+        """The same for another collection; for the same one if it has no name."""
+
+    def making(self, collection: str) -> AbstractContextManager[Store]:
+        """Make a collection of what is ingested in the block."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shelf:
     """What the list asks for. Each answer is JSON, with safe HTML in it."""
 
-    assistant: Collection
+    assistant: Library
+
+    def collections(self, _wanted: object, _owner: str) -> str:
+        """The collections that there are, the one that is shown among them."""
+        settings, store = self.assistant.settings, self.assistant.store
+        here = settings.place_name
+        found = {each.name: each.papers for each in settings.collections.all()}
+        return page_papers.collections({**found, here: len(store)}, here)
 
     def papers(self, wanted: Mapping[str, Any], _owner: str) -> dict[str, Any]:
         """A page of the list: all papers, or those closest to some words, that pass a filter."""
@@ -131,11 +154,11 @@ class Collected:
 
     def note(self, text: str) -> None:
         """Show something about the work."""
-        self.notes.append(_without_folder(text.removesuffix(_MAP_HINT)))
+        self.notes.append(without_folders(text.removesuffix(_MAP_HINT)))
 
     def complain(self, message: str, hint: str | None = None) -> None:
         """Show what is wrong and what to do about it."""
-        self.complaints.append(_without_folder(f"{message}; {hint}" if hint else message))
+        self.complaints.append(without_folders(f"{message}; {hint}" if hint else message))
 
 
 def recognise(paths: Sequence[str], store: Store) -> Recognised:
@@ -168,15 +191,28 @@ def recognise(paths: Sequence[str], store: Store) -> Recognised:
     )
 
 
-def take(paths: Sequence[str], store: Store, total: int) -> Iterator[str]:
-    """Add the papers of files; yields what to show, the report last."""
+def take(
+    paths: Sequence[str],
+    opening: AbstractContextManager[Store],
+    total: int,
+    tell: Callable[[IngestReport, int], str] = page_papers.report,
+) -> Iterator[str]:
+    """Add the papers of files; yields what to show, the report last.
+
+    Args:
+        paths: Of the files.
+        opening: Where the papers go.
+        total: How many there are.
+        tell: Writes the report; given what was done, and how many could not be read.
+    """
     news: queue.SimpleQueue[int | str] = queue.SimpleQueue()
 
     def work() -> None:
         intake = Intake(paths, {}, Collected())
         try:
-            report = store.ingest(intake.papers(), progress=news.put)
-            news.put(page_papers.report(report, intake.failed))
+            with opening as store:
+                report = store.ingest(intake.papers(), progress=news.put)
+            news.put(tell(report, intake.failed))
         except Exception as error:  # noqa: BLE001 - told to the page, or logged
             told = complaint(error)
             news.put(page_papers.problem(told["error"], told["hint"]))
@@ -189,61 +225,75 @@ def take(paths: Sequence[str], store: Store, total: int) -> Iterator[str]:
     yield item
 
 
-def build(_blocks: "gr.Blocks", assistant: Collection, _kept: Conversations) -> None:
+def _check_new(name: str, names: Sequence[str]) -> None:
+    if checked_name(name) in names:
+        raise CollectionError(
+            f'there is a collection "{name}" already',
+            name=name,
+            hint="another name; or open it, and add the papers there",
+        )
+
+
+def build(_blocks: "gr.Blocks", assistant: Library, _kept: Conversations) -> None:
     """Lay out the tab and wire its events."""
     import gradio as gr
 
-    shelf = Shelf(assistant)
+    def look(paths: Sequence[str], collection: str) -> str:
+        return page_papers.preview(recognise(paths, assistant.of(collection).store))
+
     with gr.Row(elem_id="papers-columns", elem_classes="columns"):
         gr.HTML(
             page_papers.shell(),
             elem_id="papers",
             apply_default_css=False,
             server_functions=served(
+                lambda collection: Shelf(assistant.of(collection)),
                 [
-                    shelf.papers,
-                    shelf.count,
-                    shelf.paper,
-                    shelf.form,
-                    shelf.edit,
-                    shelf.remove,
-                    shelf.bibtex,
-                ]
+                    Shelf.collections,
+                    Shelf.papers,
+                    Shelf.count,
+                    Shelf.paper,
+                    Shelf.form,
+                    Shelf.edit,
+                    Shelf.remove,
+                    Shelf.bibtex,
+                ],
             ),
             js_on_load=asset("tab_papers.js"),
         )
-        with gr.Column(elem_id="adding", elem_classes="aside", min_width=0):
-            gr.HTML(page_papers.adding(), apply_default_css=False, js_on_load=None)
-            dropped = gr.File(
-                label="Files of papers",
-                show_label=False,
-                file_count="multiple",
-                elem_id="paper-files",
-                height=130,
-            )
-            shown = gr.HTML("", elem_id="adding-shown", apply_default_css=False, js_on_load=None)
-            add = gr.Button("Add these papers", elem_id="add-papers", visible=False)
+        new_name = gr.Textbox(
+            label="Make a new collection of them",
+            placeholder="its name; leave empty to add them here",
+            elem_id="new-collection",
+            visible=False,
+            render=False,
+        )
+        area = drop_area(
+            page_papers.adding(),
+            look,
+            name="paper",
+            button="Add these papers",
+            several=True,
+            asked=[new_name],
+        )
 
-    def look(paths: list[str] | None) -> list[Any]:
-        if not paths:
-            return ["", gr.Button(visible=False)]
+    def take_all(paths: list[str] | None, name: str, request: gr.Request) -> Iterator[list[Any]]:
+        here, name = assistant.of(collection_of(request)), name.strip()
         try:
-            recognised = recognise(paths, assistant.store)
+            if name:
+                _check_new(name, here.settings.collections.names())
+            total = recognise(paths or [], here.store).papers
         except USER_ERRORS as error:
-            said = _without_folder(str(error))
-            return [page_papers.problem(said, error.hint), gr.Button(visible=False)]
-        return [page_papers.preview(recognised), gr.Button(visible=True)]
+            told = page_papers.problem(without_folders(str(error)), error.hint)
+            yield [*area.showing(told, act=True), gr.skip()]
+            return
+        opening = here.making(name) if name else nullcontext(here.store)
+        tell = functools.partial(page_papers.made, name) if name else page_papers.report
+        for markup in take(paths or [], opening, total, tell):
+            yield [*area.showing(markup), gr.skip()]
+        yield [*(gr.skip() for _ in area.outputs), None]
 
-    def take_all(paths: list[str] | None) -> Iterator[list[Any]]:
-        total = recognise(paths or [], assistant.store).papers
-        for markup in take(paths or [], assistant.store, total):
-            yield [markup, gr.Button(visible=False), gr.skip()]
-        yield [gr.skip(), gr.skip(), None]
-
-    hidden: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-    dropped.upload(look, dropped, [shown, add], **hidden)
-    dropped.clear(lambda: gr.Button(visible=False), outputs=add, **hidden)
-    add.click(take_all, dropped, [shown, add, dropped], **hidden)
+    area.button.click(take_all, [area.files, new_name], [*area.outputs, area.files], **QUIET)
 
 
 def _filters(wanted: Mapping[str, Any]) -> bool:
@@ -262,9 +312,3 @@ def _passes(paper: Paper, wanted: Mapping[str, Any]) -> bool:
     if not earliest and not latest:
         return True
     return paper.year is not None and (earliest or 0) <= paper.year <= (latest or paper.year)
-
-
-def _without_folder(text: str) -> str:
-    """A message without the folders that an upload passed through."""
-    words = (Path(w).name if w.startswith("/") and len(w) > 1 else w for w in text.split(" "))
-    return " ".join(words)

@@ -27,22 +27,25 @@ const follow = async () => {
   }
 };
 
-const use = async (button, wanted) => {
+const change = async (button, act) => {
   page.say(button, "Changing …");
   button.disabled = true;
   try {
-    await panel.use(wanted);
+    await act();
   } finally {
     button.disabled = false;
     load();
   }
   look();
 };
+const use = (button, wanted) => change(button, () => panel.use(wanted));
 const modelOf = (button) => button.closest("[data-model]").dataset.model;
 
 element.addEventListener("click", async (event) => {
   const chosen = event.target.closest(".use-model");
   if (chosen) return use(chosen, { model: modelOf(chosen) });
+  const reset = event.target.closest(".to-default");
+  if (reset) return change(reset, () => panel.reset(reset.dataset.names.split(" ")));
   const wanted = event.target.closest(".pull-model");
   if (!wanted) return;
   one(".pulling").innerHTML = await panel.pull(modelOf(wanted));

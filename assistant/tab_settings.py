@@ -7,27 +7,29 @@ fetched or a model is exchanged; ``doctor``, ``models`` and the assistant do.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from assistant import page_settings
 from assistant.ahead import Progress
 from assistant.conversations import Conversations
+from assistant.errors import ModelError
 from assistant.model_address import is_served
 from assistant.page_settings import ModelRow, Overview, Place
 from assistant.resources import asset
 from assistant.served import complaint, served
+from assistant.settings import Settings
+from assistant.settings_file import SettingsFile, winner
 
 if TYPE_CHECKING:
     from collections.abc import Sized
 
     import gradio as gr
 
-    from assistant.settings import Settings
-
-_SHOWN_ELSEWHERE = ("model", "threads", "gpu_layers", "offline", "conversations")
-_SECRET = ("api_key",)
+CHANGEABLE = ("model", "threads", "gpu_layers")
+"""Settings that may be changed here."""
+_SHOWN_ELSEWHERE = (*CHANGEABLE, "offline", "conversations")
 
 
 class Configurable(Protocol):
@@ -48,6 +50,9 @@ class Configurable(Protocol):
     def use(self, **changes: Any) -> None:
         """Go on with other settings."""
 
+    def of(self, collection: str) -> Self:
+        """The same for another collection; for the same one if it has no name."""
+
 
 @dataclass(slots=True)
 class Fetch:
@@ -61,13 +66,20 @@ class Fetch:
 
 
 @dataclass(slots=True)
+class Fetching:
+    """The one model at a time that is fetched, whoever asked for it."""
+
+    current: Fetch | None = None
+    starting: threading.Lock = field(default_factory=threading.Lock)
+
+
+@dataclass(frozen=True, slots=True)
 class Panel:
     """What the tab asks for. Each answer is JSON, with safe HTML in it."""
 
     assistant: Configurable
     kept: Conversations
-    fetch: Fetch | None = None
-    starting: threading.Lock = field(default_factory=threading.Lock)
+    fetching: Fetching = field(default_factory=Fetching)
 
     def overview(self, _wanted: object, owner: str) -> str:
         """The settings."""
@@ -77,10 +89,11 @@ class Panel:
         settings = self.assistant.settings
         ahead = self.assistant.reading_ahead
         others = {
-            name: str(value)
+            name: page_settings.said(value)
             for name, value in settings.model_dump().items()
-            if name not in (*_SHOWN_ELSEWHERE, *_SECRET)
+            if name not in _SHOWN_ELSEWHERE
         }
+        file = SettingsFile()
         return page_settings.overview(
             Overview(
                 models=_models(settings),
@@ -94,6 +107,9 @@ class Panel:
                 kept=len(self.kept.list(owner=owner, most=1_000_000)),
                 offline=settings.offline,
                 others=others,
+                file=str(file.path),
+                saved=frozenset(file.values()),
+                winners={each: won for each in CHANGEABLE if (won := winner(each, settings))},
             )
         )
 
@@ -104,28 +120,51 @@ class Panel:
         return page_settings.health(examine(self.assistant.settings))
 
     def use(self, wanted: Mapping[str, Any], _owner: str) -> bool:
-        """Go on with another model, or with other threads or layers."""
+        """Go on with another model, or with other threads or layers, and save that."""
         changes: dict[str, Any] = {}
         if "model" in wanted:
-            changes["model"] = str(wanted["model"])
+            changes["model"] = self._offered(str(wanted["model"]))
         if "threads" in wanted:
             changes["threads"] = int(wanted["threads"]) if wanted["threads"] else None
         if layers := wanted.get("gpu_layers"):
             changes["gpu_layers"] = "auto" if layers == "auto" else int(layers)
-        self.assistant.use(**changes)
+        self._change(changes)
         return True
+
+    def reset(self, wanted: Sequence[str], _owner: str) -> bool:
+        """Go back to the default of some settings."""
+        self._change({n: Settings.model_fields[n].default for n in CHANGEABLE if n in wanted})
+        return True
+
+    def _change(self, changes: Mapping[str, Any]) -> None:
+        file = SettingsFile()
+        before = file.text()
+        file.save(changes)
+        try:
+            self.assistant.use(**changes)
+        except Exception:
+            file.put_back(before)
+            raise
+
+    def _offered(self, model: str) -> str:
+        """A name of the list: whoever may open the page must not reach other files or hosts."""
+        if model not in {row.name for row in _models(self.assistant.settings)}:
+            raise ModelError(f"{model} is not in the list", model=model, hint="one of the list")
+        return model
 
     def pull(self, wanted: str, _owner: str) -> str:
         """Begin to fetch a model, unless one is being fetched."""
-        with self.starting:
-            if self.fetch is None or self.fetch.outcome is not None:
-                self.fetch = Fetch(str(wanted))
-                threading.Thread(target=self._pull, args=(self.fetch,), daemon=True).start()
-        return page_settings.pulling(self.fetch.name, self.fetch.done, self.fetch.total)
+        name = self._offered(str(wanted))
+        with self.fetching.starting:
+            fetch = self.fetching.current
+            if fetch is None or fetch.outcome is not None:
+                fetch = self.fetching.current = Fetch(name)
+                threading.Thread(target=self._pull, args=(fetch,), daemon=True).start()
+        return page_settings.pulling(fetch.name, fetch.done, fetch.total)
 
     def pulling(self, _wanted: object, _owner: str) -> dict[str, Any]:
         """How far the fetch is; ``again`` while it goes on."""
-        fetch = self.fetch
+        fetch = self.fetching.current
         if fetch is None or fetch.outcome is not None:
             return {"markup": "", "again": False, **((fetch and fetch.outcome) or {})}
         return {
@@ -151,13 +190,21 @@ def build(_blocks: gr.Blocks, assistant: Configurable, kept: Conversations) -> N
     """Lay out the tab; everything is looked at when the tab is opened, not before."""
     import gradio as gr
 
-    panel = Panel(assistant, kept)
+    fetching = Fetching()
     gr.HTML(
         page_settings.shell(),
         elem_id="settings",
         apply_default_css=False,
         server_functions=served(
-            [panel.overview, panel.health, panel.use, panel.pull, panel.pulling]
+            lambda collection: Panel(assistant.of(collection), kept, fetching),
+            [
+                Panel.overview,
+                Panel.health,
+                Panel.use,
+                Panel.reset,
+                Panel.pull,
+                Panel.pulling,
+            ],
         ),
         js_on_load=asset("tab_settings.js"),
     )

@@ -1,4 +1,4 @@
-"""Who is at the page: a visitor's session, and the user whose conversations they may see.
+"""Who is at the page: a visitor's session, the user whose conversations they may see, and where.
 
 Knows the headers of a request, nothing of Gradio.
 """
@@ -17,6 +17,10 @@ class Request(Protocol):
     def headers(self) -> Mapping[str, str]:
         """By lower-case name."""
 
+    @property
+    def query_params(self) -> Mapping[str, str]:
+        """What the address of the page says behind its question mark."""
+
 
 def session_of(request: object) -> str:
     """Gradio's name for one open page."""
@@ -29,6 +33,11 @@ def owner_of(request: Request) -> str:
     The password was checked before any handler is reached, see ``web``.
     """
     return credentials(request.headers.get("authorization", ""))[0]
+
+
+def collection_of(request: Request) -> str:
+    """The collection that the address of the page names; empty if it names none."""
+    return str(dict(request.query_params).get("collection", ""))
 
 
 def credentials(header: str) -> tuple[str, str]:

@@ -4,7 +4,7 @@ Each tab is a module of its own, ``tab_chat`` and its kin; this one knows the se
 what keeps strangers out.
 """
 
-from __future__ import annotations
+# No `from __future__ import annotations`: see ``tab_chat``.
 
 import os
 from collections.abc import Callable, Mapping
@@ -13,16 +13,18 @@ from typing import TYPE_CHECKING, Any, cast
 
 from assistant import page, tab_batch, tab_chat, tab_map, tab_papers, tab_settings
 from assistant.conversations import Conversations
+from assistant.errors import USER_ERRORS
 from assistant.gate import MOST_UPLOADED_BYTES
 from assistant.resources import asset
 from assistant.tab_chat import StreamingAssistant
+from assistant.visitors import collection_of
 
 if TYPE_CHECKING:
     import gradio as gr
     from starlette.applications import Starlette
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-TABS: Mapping[str, Callable[[gr.Blocks, Any, Conversations], None]] = {
+TABS: "Mapping[str, Callable[[gr.Blocks, Any, Conversations], None]]" = {
     "Chat": tab_chat.build,
     "Papers": tab_papers.build,
     "Map": tab_map.build,
@@ -43,7 +45,7 @@ _CONTENT_POLICY = (
 """Gradio needs inline scripts and eval; the rest, any other host above all, is closed."""
 
 
-def build_page(assistant: StreamingAssistant) -> gr.Blocks:
+def build_page(assistant: StreamingAssistant) -> "gr.Blocks":
     """Lay out the page and wire its events; nothing is served yet.
 
     Args:
@@ -54,29 +56,47 @@ def build_page(assistant: StreamingAssistant) -> gr.Blocks:
 
     settings = assistant.settings
     kept = Conversations(settings.conversations if settings.keep_conversations else None)
-    blocks: gr.Blocks = gr.Blocks(
+    blocks = gr.Blocks(
         title="Abstract Assistant",
         analytics_enabled=False,
         fill_width=True,
         delete_cache=(3600, UPLOADS_KEPT_SECONDS),
     )
     with blocks:
-        gr.HTML(
-            page.header(len(assistant.store)),
-            elem_id="masthead",
-            apply_default_css=False,
-            js_on_load=None,
+        masthead = gr.HTML(
+            _masthead(assistant), elem_id="masthead", apply_default_css=False, js_on_load=None
         )
         with gr.Tabs(elem_id="tabs"):
             for name, build in TABS.items():
                 with gr.Tab(name, id=name.lower(), elem_id=f"tab-{name.lower()}"):
                     build(blocks, assistant, kept)
+
+        def show_masthead(request: gr.Request) -> Any:
+            return _masthead(assistant, collection_of(request))
+
+        blocks.load(
+            show_masthead,
+            outputs=masthead,
+            show_progress="hidden",
+            api_visibility="private",
+            concurrency_limit=None,
+        )
     blocks.queue(default_concurrency_limit=None, api_open=False)
     return blocks
 
 
+def _masthead(assistant: StreamingAssistant, collection: str = "") -> str:
+    try:
+        here = assistant.of(collection)
+        papers = len(here.store)
+    except USER_ERRORS:
+        return page.header(0, collection, named=True)  # what is wrong, the chat tells
+    place, names = here.settings.place_name, here.settings.collections.names()
+    return page.header(papers, place, named=bool({*names} - {place}))
+
+
 def mount_page(
-    app: Starlette, assistant: StreamingAssistant, *, host: str, port: int, root_path: str = ""
+    app: "Starlette", assistant: StreamingAssistant, *, host: str, port: int, root_path: str = ""
 ) -> None:
     """Add the page to an application, under all paths that it does not use itself.
 
@@ -115,7 +135,7 @@ def mount_page(
     )
 
 
-def _theme() -> gr.themes.Base:
+def _theme() -> "gr.themes.Base":
     """Fonts of the reader's system only: nothing is fetched. Colours are in ``page.css``."""
     import gradio as gr
 
@@ -128,11 +148,11 @@ def _theme() -> gr.themes.Base:
 class _SecurityHeaders:
     """Adds the headers that close the page to other hosts, even if markup slipped through."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: "ASGIApp") -> None:
         self._app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_with_headers(message: Message) -> None:
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        async def send_with_headers(message: "Message") -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = [
                     *message.get("headers", ()),

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +37,7 @@ from assistant.types import (
     Verified,
 )
 from vectorstore import Chunk, Paper, Passage
-from vectorstore.errors import PaperNotFoundError
+from vectorstore.errors import CollectionError, PaperNotFoundError
 from vectorstore.filters import Filters
 
 PAPERS = (
@@ -299,6 +300,14 @@ class ScriptedAssistant:
     def settings(self) -> Settings:
         """Whatever is set where the tests run, but nothing is kept."""
         return load_settings(keep_conversations=False)
+
+    def of(self, collection: str) -> Self:
+        """This one; another collection is not there."""
+        if collection not in ("", self.settings.place_name):
+            raise CollectionError(
+                f'there is no collection "{collection}"', name=collection, hint="another one"
+            )
+        return self
 
     @property
     def store(self) -> ScriptedStore:

@@ -41,6 +41,7 @@ HEAVY = (
     "sklearn",
     "tantivy",
     "tokenizers",
+    "tomlkit",
     "uvicorn",
 )
 """Libraries that take long to import or bring much along."""
@@ -49,6 +50,7 @@ _USERS = {
     "chromadb": ["vectorstore/chroma.py", "vectorstore/server.py"],
     "llama_cpp": ["assistant/hardware.py", "assistant/llama.py"],
     "gradio": [
+        "assistant/drop_area.py",
         "assistant/served.py",
         "assistant/tab_batch.py",
         "assistant/tab_chat.py",

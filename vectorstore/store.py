@@ -148,6 +148,14 @@ class Store:
         """Folder of the index."""
         return self._parts.folder.path
 
+    @property
+    def stamp(self) -> tuple[tuple[int, int], ...]:
+        """Sizes and times of the records' files: others when any process has written papers."""
+        records = self._parts.folder.records
+        files = (records, records.with_name(f"{records.name}-wal"))
+        found = (path.stat() for path in files if path.exists())
+        return tuple((each.st_size, each.st_mtime_ns) for each in found)
+
     def __len__(self) -> int:
         """Return the number of papers."""
         return len(self._parts.records)

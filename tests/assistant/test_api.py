@@ -491,3 +491,9 @@ def test_openais_client_asks_the_real_model(assistant: Assistant) -> None:
         paper = assistant.store.paper(ours["paper_id"])
         assert paper.abstract[ours["start"] : ours["end"]] == ours["quote"]
         assert annotation.url_citation.title == paper.title
+
+
+def test_a_page_may_send_along_the_names_of_many_papers(http: httpx.Client) -> None:
+    path = "/gradio_api/queue/join"  # of the page, which is not served here
+    assert http.post(path, content=b"x" * 1_100_000).status_code == 404
+    assert http.post(path, content=b"x" * 16_100_000).status_code == 413

@@ -37,7 +37,8 @@ def test_what_cannot_be_asked_is_counted_after_a_restart(tmp_path: Path) -> None
 
 
 def batches(folder: Path, **stories: object) -> Batches:
-    return Batches(folder / "batches", ScriptedAssistant(stories | default_stories()))  # type: ignore[arg-type]
+    assistant = ScriptedAssistant(stories | default_stories())  # type: ignore[arg-type]
+    return Batches(folder / "batches", assistant.of)
 
 
 def ended(made: Batches, job: Job, owner: str = "") -> Job:
@@ -81,7 +82,8 @@ def test_a_paused_batch_goes_on_where_it_was(tmp_path: Path) -> None:
     assert not paused.running
     assert not paused.finished
     # After a restart, with a model that does answer.
-    later = Batches(tmp_path / "batches", ScriptedAssistant({"": default_stories()["swans"]}))
+    model = ScriptedAssistant({"": default_stories()["swans"]})
+    later = Batches(tmp_path / "batches", model.of)
     done = ended(later, later.go_on(job.id))
     assert done.finished
     assert [turn.question for turn in later.turns(job.id)] == [

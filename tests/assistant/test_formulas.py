@@ -30,6 +30,26 @@ def test_what_is_a_formula(text: str, formulas: int) -> None:
     assert typeset(text).count("<math") == formulas
 
 
+def test_a_sign_that_latex_escapes_is_shown_without_its_backslash() -> None:
+    text = r"below \$5, 99.4\% of R\&D, where $x = \$2$ and a\\b"
+    shown = typeset(text)
+    assert shown.startswith("below $5, 99.4% of R&amp;D, where <math")
+    assert shown.endswith(r"and a\\b")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (r"the Fr\'echet mean", "the Fréchet mean"),
+        (r"G\"odel, G\"{o}del, Espa\~na", "Gödel, Gödel, España"),
+        (r"it isn\'t the model\'s", r"it isn\&#x27;t the model\&#x27;s"),
+        (r"said \"attention\" twice", r"said \&quot;attention\&quot; twice"),
+    ],
+)
+def test_accents_of_latex_become_letters_within_words(text: str, shown: str) -> None:
+    assert typeset(text) == shown
+
+
 @given(st.text("$\\{}^_abc<>&\"' \n()[]frachreftextstyle", max_size=60) | st.text(max_size=60))
 def test_only_formulas_become_elements(text: str) -> None:
     for tag, attributes in Reader(typeset(text)).tags:

@@ -38,16 +38,15 @@ from tests.fakes import (
 from vectorstore import Paper
 
 TAGS = {
-    "a", "article", "button", "code", "details", "div", "h2", "h3", "li", "mark", "ol", "p", "q",
-    "section", "span", "summary", "sup", "ul",
+    "a", "article", "button", "cite", "code", "details", "div", "h2", "h3", "li", "mark",
+    "ol", "p", "q", "section", "span", "summary", "sup", "ul",
     "math", "mrow", "mi", "mn", "mo", "msub", "msup", "mfrac", "mtext",
 }  # fmt: skip
 ATTRIBUTES = {
-    "aria-expanded", "aria-hidden", "aria-label", "aria-pressed", "class", "data-after",
-    "data-before", "data-conversation", "data-form", "data-mark", "data-marks", "data-of",
-    "data-paper", "data-papers", "data-question", "data-quote", "data-state", "data-title",
-    "data-turn", "dir", "hidden", "href", "id", "rel", "role", "tabindex", "target", "title",
-    "type", "alttext", "display",
+    "aria-expanded", "aria-hidden", "aria-label", "aria-pressed", "class", "data-conversation",
+    "data-form", "data-mark", "data-marks", "data-of", "data-paper", "data-papers",
+    "data-question", "data-state", "data-tip", "data-turn", "dir", "hidden", "href", "id", "rel",
+    "role", "tabindex", "target", "title", "type", "alttext", "display",
 }  # fmt: skip
 
 text = st.text(max_size=60) | st.sampled_from(
@@ -198,10 +197,10 @@ def test_marks_change_nothing_of_the_abstract(cited: tuple[Paper, list[Citation]
     paper, citations = cited
     markup = page.marked(paper.abstract, citations, turn_number=1)
     read = check_safe(markup)
-    assert (
-        Reader(re.sub(r"<sup.*?</sup>", "", markup)).text()
-        == Reader(page.marked(paper.abstract, [], turn_number=1)).text()
-    )
+    # But for backslashes: that of "\\$" is not shown, unless a mark ends just there.
+    assert Reader(re.sub(r"<sup.*?</sup>", "", markup)).text().replace("\\", "") == Reader(
+        page.marked(paper.abstract, [], turn_number=1)
+    ).text().replace("\\", "")
     for citation in citations:
         name = page.mark_id(citation, 1)
         marked = "".join(
@@ -212,7 +211,7 @@ def test_marks_change_nothing_of_the_abstract(cited: tuple[Paper, list[Citation]
             if name in names.split()
         )
         valid = 0 <= citation.start < citation.end <= len(paper.abstract)
-        assert marked == (citation.quote if valid else "")
+        assert marked.replace("\\", "") == (citation.quote.replace("\\", "") if valid else "")
     assert all(tag in ("mark", "sup") for tag, _ in read.tags)
 
 
@@ -224,8 +223,18 @@ def test_every_chip_has_its_mark_and_says_its_quotation() -> None:
     assert len(chips) == 2
     for chip, citation in zip(chips, turn.answer.citations, strict=True):  # type: ignore[union-attr]
         assert chip["data-mark"] in names
-        assert chip["data-quote"] == citation.quote
+        tip = check_safe(chip["data-tip"] or "")
+        assert citation.quote in tip.text()
+        assert citation.title in tip.text()
         assert citation.quote in (chip["aria-label"] or "")
+
+
+def test_the_quotation_of_a_hostile_record_is_text() -> None:
+    read = check_safe(page.turn(last_turn(hostile_story())))
+    (chip,) = read.with_class("chip")
+    tip = check_safe(chip["data-tip"] or "")
+    assert {tag for tag, _ in tip.tags} == {"p", "mark", "cite"}
+    assert "<script>" in tip.text()
 
 
 def test_markers_become_chips_where_they_stand_and_other_brackets_stay() -> None:
@@ -329,4 +338,4 @@ def test_the_collection_is_counted(papers: int) -> None:
 
 
 def check_header(papers: int) -> str:
-    return Reader(page.header(papers)).text()
+    return Reader(page.header(papers, "default")).text()

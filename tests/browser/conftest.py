@@ -70,6 +70,11 @@ class Journal:
         return [tuple(entry[3]) for entry in self._entries() if entry[0] == "asked"]
 
     @property
+    def collections(self) -> list[str]:
+        """The collections that the questions were asked of, in order."""
+        return [entry[4] for entry in self._entries() if entry[0] == "asked"]
+
+    @property
     def used(self) -> list[dict[str, Any]]:
         """Settings that were changed, in order."""
         return [entry[1] for entry in self._entries() if entry[0] == "used"]

@@ -1,7 +1,7 @@
-"""Serve the page over the real assistant: ``python -m tests.browser.real_page INDEX STATES``.
+"""Serve the page over the real assistant: ``python -m tests.browser.real_page FOLDER STATES``.
 
 The default model on the bundled seeds; two papers a question, so that a first question on a cold
-cache is answered in a test's patience.
+cache is answered in a test's patience. FOLDER is that of the user's data.
 """
 
 from __future__ import annotations
@@ -12,15 +12,11 @@ from pathlib import Path
 from assistant import Assistant
 from assistant.server import serve
 from assistant.settings import load_settings
-from tests.browser.scripted_page import say
+from tests.browser.scripted_page import private_folders, say
 
 if __name__ == "__main__":
-    index, states = (Path(argument) for argument in sys.argv[1:])
-    settings = load_settings(
-        index=index,
-        states_dir=states,
-        max_papers=2,
-        conversations=index.parent / "conversations.sqlite3",
-    )
+    folder, states = (Path(argument) for argument in sys.argv[1:])
+    private_folders(folder)
+    settings = load_settings(states_dir=states, max_papers=2)
     with Assistant(settings) as assistant:
         serve(assistant, port=7980, announce=say)

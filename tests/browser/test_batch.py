@@ -22,7 +22,7 @@ def batch(visit: Open) -> Visit:
 
 
 def drop(opened: Visit, path: Path) -> None:
-    opened.page.locator("#question-file input[type=file]").set_input_files(path)
+    opened.page.locator("#question-files input[type=file]").set_input_files(path)
 
 
 def test_a_file_is_previewed_asked_opened_and_taken_along(batch: Visit, tmp_path: Path) -> None:
@@ -32,7 +32,7 @@ def test_a_file_is_previewed_asked_opened_and_taken_along(batch: Visit, tmp_path
     lines = [json.dumps({"question": question}) for question in asked]
     path.write_text("\n".join([*lines, '{"question": ""}']), encoding="utf-8")
     drop(batch, path)
-    preview = page.locator("#batch-shown .preview")
+    preview = page.locator("#question-shown .preview")
     preview.get_by_text("5 questions").wait_for()
     assert "1 cannot be asked" in preview.inner_text()
     assert page.locator(".batch-tab tbody tr", has_text="bold").count() == 0
@@ -86,7 +86,7 @@ def test_a_file_without_questions_says_what_to_do(batch: Visit, tmp_path: Path) 
     path = tmp_path / "empty.csv"
     path.write_text("a,b\n1,2\n", encoding="utf-8")
     drop(batch, path)
-    told = batch.page.locator("#batch-shown .error")
+    told = batch.page.locator("#question-shown .error")
     told.wait_for()
     assert "empty.csv" in told.inner_text()
     assert str(tmp_path) not in told.inner_text()

@@ -30,7 +30,7 @@ def test_a_conversation_has_a_link_that_leads_back_to_it(visit: Open, journal: J
     opened.ask("And how large are they, kept?")
     opened.turn("done", "large are they, kept?")
     link = opened.page.url
-    assert re.search(r"\?conversation=[\w-]{16}$", link)
+    assert re.search(r"\?conversation=[\w-]{16}&collection=seeds$", link)
 
     again = visit()
     again.page.goto(link)

@@ -205,7 +205,7 @@ def test_screenshots_of_the_tabs(
     asked = ["How fast is it?", "What do swans eat?", "And how large are they?", "broken"]
     path.write_text("question\n" + "\n".join(asked) + "\n", encoding="utf-8")
     page.get_by_role("tab", name="Batch").click()
-    page.locator("#question-file input[type=file]").set_input_files(path)
+    page.locator("#question-files input[type=file]").set_input_files(path)
     page.get_by_role("button", name="Ask these questions").click()
     page.locator(".job .progress", has_text="4 of 4, done").wait_for()
     page.get_by_role("button", name="And how large").click()
@@ -215,6 +215,38 @@ def test_screenshots_of_the_tabs(
     page.get_by_role("button", name="Really delete?").click()
     page.locator(".open-job", has_text="questions.csv").wait_for(state="detached")
 
-    page.get_by_role("tab", name="Settings").click()
-    page.locator(".finding").first.wait_for()
-    screenshot(page, "settings")
+
+def test_on_a_phone_nothing_covers_another_and_an_answer_of_a_batch_opens(
+    visit: Open, tmp_path: Path
+) -> None:
+    opened = visit(width=360, height=740)
+    page = opened.page
+    page.get_by_role("tab", name="Papers").click()
+    page.locator(".paper-rows li").nth(40).wait_for(state="attached")
+    shown = page.locator("#papers").bounding_box()
+    beside = page.locator("#papers-columns .aside").bounding_box()
+    assert shown is not None
+    assert beside is not None
+    assert shown["y"] + shown["height"] <= beside["y"] + 1
+    rows = page.locator(".paper-rows").bounding_box()
+    assert rows is not None
+    assert rows["y"] + rows["height"] <= beside["y"] + 1
+
+    path = tmp_path / "phone.txt"
+    path.write_text("How fast is it, on a phone?\n", encoding="utf-8")
+    page.get_by_role("tab", name="Batch").click()
+    page.locator("#question-files input[type=file]").set_input_files(path)
+    page.get_by_role("button", name="Ask these questions").click()
+    page.locator(".job .progress", has_text="1 of 1, done").wait_for()
+    page.get_by_role("button", name="on a phone?").click()
+    assert "5.7 seconds" in page.locator(".opened .answer").inner_text()
+
+
+def test_the_list_of_papers_scrolls_beside_the_place_for_files(visit: Open) -> None:
+    page = visit().page
+    page.get_by_role("tab", name="Papers").click()
+    page.locator(".paper-rows li").nth(40).scroll_into_view_if_needed()
+    page.locator("#paper-files").wait_for()
+    box = page.locator("#paper-files").bounding_box()
+    assert box is not None
+    assert 0 < box["y"] < 860

@@ -115,7 +115,7 @@ def test_a_file_without_papers_says_what_to_do(papers: Visit, tmp_path: Path) ->
     path = tmp_path / "empty.csv"
     path.write_text("a,b\n1,2\n", encoding="utf-8")
     papers.page.locator("#paper-files input[type=file]").set_input_files(path)
-    told = papers.page.locator("#adding-shown .error")
+    told = papers.page.locator("#paper-shown .error")
     told.wait_for()
     assert "empty.csv" in told.inner_text()
     assert "Try:" in told.inner_text()

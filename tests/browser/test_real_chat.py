@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from assistant.settings import APP
 from tests.browser.conftest import ROOT, Film, Visit, served
 from tests.browser.test_chat import WATCH
 
@@ -18,10 +19,10 @@ PATIENCE_MILLISECONDS = 300_000
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The page over the real assistant instead of the scripted one."""
     folder = tmp_path_factory.mktemp("real")
-    index = folder / "index"
+    index = folder / ".local" / "share" / APP / "index"
     command = [sys.executable, "-m", "assistant", "ingest", "--index", str(index)]
     subprocess.run([*command, "seeds/huggingface_papers.txt"], cwd=ROOT, check=True)
-    page = [sys.executable, "-m", "tests.browser.real_page", str(index), str(folder / "states")]
+    page = [sys.executable, "-m", "tests.browser.real_page", str(folder), str(folder / "states")]
     with served(page) as url:
         yield url
 
@@ -109,3 +110,9 @@ def test_a_walk_through_the_page(
     opened.turn("done", "What is unlearned besides concepts?")
     film.take(page, seconds=2.5)
     assert "chosen papers" in page.locator("#current .stages").inner_text()
+
+    page.get_by_role("tab", name="Settings").click()
+    page.locator(".finding").first.wait_for()
+    assert page.locator(".finding:is(.problem, .warning)").count() == 0
+    page.set_viewport_size({"width": 1280, "height": 800})
+    screenshot(page, "settings")
