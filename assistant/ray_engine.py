@@ -152,8 +152,10 @@ class Cluster:
                 hint="ray status, on the same machine; docs/ray.md says how to start a cluster",
             ) from error
         self._open.callback(ray.shutdown)
-        for name in ("ray.data", "ray"):
-            logging.getLogger(name).setLevel(logging.ERROR)
+        # What goes wrong comes as an exception, too.
+        if not logger.isEnabledFor(logging.DEBUG):
+            for name in ("ray", "ray.data"):
+                logging.getLogger(name).setLevel(logging.CRITICAL)
 
     def _own_options(self) -> dict[str, Any]:
         folder = tempfile.TemporaryDirectory(prefix="assistant-ray-", ignore_cleanup_errors=True)
@@ -343,6 +345,9 @@ class _Worker:
         except USER_ERRORS as error:
             # Not every error can travel; message and hint can.
             return _Outcome(number, problem=str(error), hint=error.hint)
+        except Exception as error:
+            logger.exception("a worker has failed")
+            return _Outcome(number, problem=f"{type(error).__name__}: {error}")
 
 
 def _results(
