@@ -122,10 +122,11 @@ class Cluster:
                 "Ray Data does not work over ray://",
                 hint="run this on a node of the cluster, with --engine ray:auto",
             )
-        # Read when Ray is imported. The token keeps out other users of this machine.
+        # Read when Ray is imported, the token once in a process.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         if not self._address:
-            os.environ.update(_ALONE, RAY_AUTH_TOKEN=secrets.token_hex(32))
+            os.environ.update(_ALONE)
+            os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
         try:
             import ray
             import ray.data
@@ -251,6 +252,7 @@ class Cluster:
 _ALONE = {
     # Off means, on any system, that Ray listens on 127.0.0.1 alone.
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    # And the token keeps out other users of this machine.
     "RAY_AUTH_MODE": "token",
     # Ray Data gives its workers arguments by reference, and Ray warns of that as an error.
     "RAY_BACKEND_LOG_LEVEL": "fatal",
