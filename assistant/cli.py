@@ -354,7 +354,8 @@ def _run_batch(
                 done = prepared.run(
                     assistants,
                     progress=progress,
-                    nearest=assistants.nearest,
+                    # On many workers, to order the questions would take longer than it saves.
+                    nearest=assistants.nearest if cluster is None else None,
                     report=write_report(report, title) if report else None,
                     workers=cluster.answering(settings) if cluster else None,
                 )

@@ -124,6 +124,8 @@ class Cluster:
             )
         # Read when Ray is imported, the token once in a process.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        # Ray Data gives its workers arguments by reference, and Ray warns of that as an error.
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
         if not self._address:
             os.environ.update(_ALONE)
             os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
@@ -254,8 +256,6 @@ _ALONE = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     # And the token keeps out other users of this machine.
     "RAY_AUTH_MODE": "token",
-    # Ray Data gives its workers arguments by reference, and Ray warns of that as an error.
-    "RAY_BACKEND_LOG_LEVEL": "fatal",
 }
 
 

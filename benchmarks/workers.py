@@ -88,9 +88,11 @@ def main(
     _print_arithmetic(runs["papers embedded"], runs["questions answered"], rows)
 
 
-def _timed(name: str, results: Callable[[], Iterable[int]]) -> Run:
-    started = time.perf_counter()
-    return Run(name, started, [(time.perf_counter(), count) for count in results()])
+def _timed(name: str, results: Callable[[], Iterable[int]], *, started: float | None = None) -> Run:
+    started = started or time.perf_counter()
+    run = Run(name, started, [(time.perf_counter(), count) for count in results()])
+    console.print(f"{name}: {run.rate:.2f} a second, the first after {run.first_seconds:.1f} s")
+    return run
 
 
 def _by_workers(results: Callable[[Cluster], Iterable[int]]) -> Iterator[Run]:
@@ -99,10 +101,8 @@ def _by_workers(results: Callable[[Cluster], Iterable[int]]) -> Iterator[Run]:
         cluster = Cluster(workers=workers)
         cluster.start()
         with cluster:
-            run = _timed(
-                f"ray, {workers} x {usable_cores() // workers} threads", partial(results, cluster)
-            )
-        yield replace(run, started=started)
+            name = f"ray, {workers} x {usable_cores() // workers} threads"
+            yield _timed(name, partial(results, cluster), started=started)
 
 
 def _embedding(settings: Settings, bundled: Sequence[Paper], most: int) -> list[Run]:
