@@ -13,7 +13,7 @@ import itertools
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,8 +37,11 @@ from assistant.questions import Question, QuestionFile, question_of
 from assistant.spreadsheets import MOST_ROWS
 from assistant.types import Answer
 from vectorstore.filters import Filters
+from vectorstore.types import Workers
 
 logger = logging.getLogger(__name__)
+
+AnsweringWorkers = Workers[list[Question], Question, Fields]
 
 WINDOW = 2_000
 """Questions that are put in order at a time; finding the paper of each takes 10 ms."""
@@ -215,6 +218,7 @@ class Batch:
         progress: Callable[[BatchReport], None] | None = None,
         nearest: Callable[[Question], str] | None = None,
         report: Callable[[Rows], None] | None = None,
+        workers: AnsweringWorkers | None = None,
     ) -> BatchReport:
         """Answer what is pending and write the answers.
 
@@ -225,6 +229,8 @@ class Batch:
             nearest: The paper closest to a question, by its id; questions on one paper are asked
                 one after the other, so that it is read once.
             report: Given the questions with their answers, in the order of the file.
+            workers: Do what ``answer_fields`` does, with assistants of their own; without them,
+                each question is answered here before the next one is read.
 
         Returns:
             The counts. A question that fails, for whatever reason, is a row of status "error".
@@ -239,12 +245,10 @@ class Batch:
         self.report = BatchReport(total=self.report.total)
         with self._locked(), closing(self._open_journal()) as journal:
             journal.open()
-            questions = iter(self._questions)
-            while window := list(itertools.islice(questions, WINDOW)):
-                pending = self._pending(window, journal)
-                for content, same in _ordered(pending, nearest):
-                    fields = _ask(assistant_for, same[0])
-                    journal.append(content, fields)
+            workers = workers or _in_turn(assistant_for)
+            with closing(workers(self._asked(journal, nearest))) as answered:
+                for same, fields in answered:
+                    journal.append(same[0].content, fields)
                     for _ in same:
                         self._count(fields["status"])
             temporary = self._answers_path.with_name(f".{self._answers_path.name}.tmp")
@@ -257,7 +261,25 @@ class Batch:
             journal.path.unlink()
         return self.report
 
-    def _pending(self, window: Sequence[Question], journal: Journal) -> dict[bytes, list[Question]]:
+    def _asked(
+        self, journal: Journal, nearest: Callable[[Question], str] | None
+    ) -> Iterator[tuple[list[Question], Question]]:
+        """The questions of one content together, with the one of them that is asked."""
+        underway: dict[bytes, list[Question]] = {}
+        questions = iter(self._questions)
+        while window := list(itertools.islice(questions, WINDOW)):
+            underway = {key: same for key, same in underway.items() if key not in journal}
+            pending = self._pending(window, journal, underway)
+            for content, same in _ordered(pending, nearest):
+                underway[content] = same
+                yield same, replace(same[0], columns={})
+
+    def _pending(
+        self,
+        window: Sequence[Question],
+        journal: Journal,
+        underway: Mapping[bytes, list[Question]],
+    ) -> dict[bytes, list[Question]]:
         """What is to be asked, the questions of one content together; the others are counted."""
         pending: dict[bytes, list[Question]] = {}
         for question in window:
@@ -266,6 +288,8 @@ class Batch:
                 self._count("error")
             elif content in journal:
                 self._count(journal.status(content), resumed=journal.is_earlier(content))
+            elif content in underway:
+                underway[content].append(question)
             else:
                 pending.setdefault(content, []).append(question)
         return pending
@@ -349,7 +373,18 @@ def _ordered(
     return sorted(by_collection, key=place)
 
 
-def _ask(assistant_for: Callable[[str], Answerer], question: Question) -> Fields:
+def _in_turn(assistant_for: Callable[[str], Answerer]) -> AnsweringWorkers:
+    def answered(
+        work: Iterable[tuple[list[Question], Question]],
+    ) -> Generator[tuple[list[Question], Fields], None, None]:
+        for same, question in work:
+            yield same, answer_fields(assistant_for, question)
+
+    return answered
+
+
+def answer_fields(assistant_for: Callable[[str], Answerer], question: Question) -> Fields:
+    """Ask one question; whatever goes wrong with it becomes a row of status "error"."""
     started = time.perf_counter()
     try:
         assistant = assistant_for(question.collection)

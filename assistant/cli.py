@@ -25,9 +25,11 @@ from assistant.console import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_PARTLY, EXIT_PI
 from assistant.options import (
     ENGINE,
     AuthorOption,
+    EngineOption,
     JsonFlag,
     VenueOption,
     WhereOption,
+    WorkersOption,
     YearOption,
     configured,
     filters_of,
@@ -37,6 +39,7 @@ from assistant.options import (
 # No `from __future__ import annotations`: the options below are made of these annotations.
 if TYPE_CHECKING:
     from assistant.batch import Batch, BatchReport
+    from assistant.ray_engine import Cluster
     from assistant.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -250,6 +253,8 @@ def batch(
         Path | None,
         typer.Option("--report", metavar="HTML", help="What became of the questions, in charts."),
     ] = None,
+    engine: EngineOption = console.LOCAL_ENGINE,
+    workers: WorkersOption = None,
 ) -> None:
     """Answer the questions of a file.
 
@@ -266,10 +271,14 @@ def batch(
     With columns `expected`, `papers` or `facts` (see `assistant eval`) it says how many answers
     are right.
 
+    --engine ray asks with several workers on this machine, --engine ray:ADDRESS with those of a
+    Ray cluster (docs/ray.md). A run may go on with another engine than it was begun with.
+
     Examples:
       assistant batch questions.txt -o answers.html
       assistant batch questions.xlsx -o answers.xlsx --report report.html
       grep '?$' notes.txt | assistant batch - -o answers.jsonl
+      assistant batch questions.jsonl -o answers.jsonl --engine ray:auto
     """
     from assistant.batch import prepare_batch
 
@@ -277,8 +286,14 @@ def batch(
         raise typer.BadParameter("--resume keeps the answers that --force throws away; give one")
     if report is not None and not report.resolve().parent.is_dir():
         raise typer.BadParameter(f"no such folder: {report.parent}")
-    with prepare_batch(questions, answers, resume=resume, force=force) as prepared:
-        done = _run_batch(prepared, settings, answers, report)
+    with (
+        prepare_batch(questions, answers, resume=resume, force=force) as prepared,
+        console.open_cluster(
+            engine if prepared.pending else console.LOCAL_ENGINE,
+            workers if prepared.pending else None,
+        ) as cluster,
+    ):
+        done = _run_batch(prepared, settings, answers, report, cluster)
     if done.failed:
         raise typer.Exit(EXIT_PARTLY)
 
@@ -320,7 +335,11 @@ def doctor(
 
 
 def _run_batch(
-    prepared: "Batch", settings: "Settings", answers: Path, report: Path | None
+    prepared: "Batch",
+    settings: "Settings",
+    answers: Path,
+    report: Path | None,
+    cluster: "Cluster | None",
 ) -> "BatchReport":
     from assistant.run_report import write_report
     from assistant.terminal import batch_counts
@@ -335,8 +354,10 @@ def _run_batch(
                 done = prepared.run(
                     assistants,
                     progress=progress,
-                    nearest=assistants.nearest,
+                    # On many workers, to order the questions would take longer than it saves.
+                    nearest=assistants.nearest if cluster is None else None,
                     report=write_report(report, title) if report else None,
+                    workers=cluster.answering(settings) if cluster else None,
                 )
     except KeyboardInterrupt:
         so_far, total = prepared.report.done, prepared.report.total

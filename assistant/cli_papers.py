@@ -11,9 +11,11 @@ from assistant import console
 from assistant.options import (
     STORE,
     AuthorOption,
+    EngineOption,
     JsonFlag,
     VenueOption,
     WhereOption,
+    WorkersOption,
     YearOption,
     configured,
     filters_of,
@@ -22,6 +24,7 @@ from assistant.options import (
 # No `from __future__ import annotations`: the options below are made of these annotations.
 if TYPE_CHECKING:
     from assistant.intake import Intake
+    from assistant.ray_engine import Cluster
     from assistant.settings import Settings
     from assistant.terminal import Terminal
     from vectorstore import Difference, IngestReport
@@ -58,6 +61,8 @@ def ingest(
         Path | None,
         typer.Option("--report", metavar="FILE", help="Write all failures and duplicates there."),
     ] = None,
+    engine: EngineOption = console.LOCAL_ENGINE,
+    workers: WorkersOption = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Take papers into the index.
@@ -89,6 +94,9 @@ def ingest(
     from SOURCES, and the number of such papers is told. --discard-edits takes it as it is there;
     --prune removes it like any other, and --rebuild forgets all edits.
 
+    --engine ray embeds with several workers on this machine, --engine ray:ADDRESS with those of a
+    Ray cluster (docs/ray.md); the index becomes the same.
+
     Examples:
       assistant ingest papers.jsonl more/
       assistant ingest --seeds
@@ -96,6 +104,8 @@ def ingest(
       assistant ingest papers.csv --map abstract=summary --map year=date
       zcat export.ris.gz | assistant ingest -
       assistant ingest papers.jsonl --prune
+      assistant ingest papers.jsonl --engine ray --workers 8
+      assistant ingest papers.jsonl --engine ray:auto
     """
     from contextlib import ExitStack
 
@@ -119,6 +129,7 @@ def ingest(
                 prune=prune,
                 rebuild=rebuild,
                 keep_edits=not discard_edits,
+                cluster=stack.enter_context(console.open_cluster(engine, workers)),
             )
     intake.say_what_was_left_out()
     if prune and intake.failed:
@@ -271,15 +282,20 @@ def _ingest(
     prune: bool,
     rebuild: bool,
     keep_edits: bool,
+    cluster: "Cluster | None",
 ) -> "IngestReport":
+    from vectorstore.ahead import EmbeddedAhead
+
     # Before the index is touched: without a single paper nothing is to happen to it.
     papers = intake.papers()
     with (
         settings.place.create(console.open_embedder(settings), rebuild=rebuild) as store,
         terminal.counting("ingesting", None, "papers") as progress,
     ):
+        ahead = EmbeddedAhead(store, cluster.embedding(settings)) if cluster else None
         return store.ingest(
-            papers,
+            ahead.papers(papers) if ahead else papers,
+            vectors=ahead.known if ahead else None,
             prune=lambda: prune and not intake.failed,
             progress=progress,
             keep_edits=keep_edits,

@@ -14,6 +14,7 @@ import typer
 if TYPE_CHECKING:
     from assistant.pipeline import Assistant
     from assistant.questions import Question
+    from assistant.ray_engine import Cluster
     from assistant.settings import Settings
     from assistant.terminal import Terminal
     from vectorstore import Embedder
@@ -22,6 +23,7 @@ STANDARD_INPUT = "-"
 MAX_STDIN_BYTES = 1_000_000
 """More than any question that can be asked; what is longer is refused before it is all read."""
 
+LOCAL_ENGINE = "local"
 EXIT_ERROR, EXIT_PARTLY, EXIT_INTERRUPTED, EXIT_PIPE = 1, 3, 130, 141
 
 
@@ -82,7 +84,27 @@ class Assistants:
         self._open.close()
 
 
-def open_embedder(settings: Settings) -> Embedder:
+@contextmanager
+def open_cluster(engine: str, workers: int | None) -> Iterator[Cluster | None]:
+    """The workers of a Ray cluster, or None for the local engine."""
+    kind, colon, address = engine.partition(":")
+    if engine == LOCAL_ENGINE:
+        if workers is not None:
+            raise typer.BadParameter("--workers goes with --engine ray")
+        yield None
+        return
+    if kind != "ray" or (colon and not address):
+        raise typer.BadParameter(f"{engine!r} is none; give local, ray or ray:ADDRESS")
+    from assistant.ray_engine import Cluster
+
+    cluster = Cluster(address, workers)
+    with terminal().stage("starting workers"):
+        cluster.start()
+    with cluster:
+        yield cluster
+
+
+def open_embedder(settings: Settings, *, threads: int | None = None) -> Embedder:
     """The embedding model, fetched if it is missing."""
     from assistant.errors import ModelMissingError
     from assistant.models import pull, resolve
@@ -96,7 +118,7 @@ def open_embedder(settings: Settings) -> Embedder:
             folder = pull(
                 EMBEDDING_MODEL, settings.models_dir, progress=progress, offline=settings.offline
             )
-    return MiniLMEmbedder(folder)
+    return MiniLMEmbedder(folder, threads=threads)
 
 
 def open_store(settings: Settings) -> Store:

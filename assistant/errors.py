@@ -9,6 +9,7 @@ AssistantError
 ├─ ConversationsError   (path)        kept conversations that cannot be read or written
 ├─ ServerError                        a page that must not be served like this
 ├─ UnavailableError                   a question that cannot be served now
+├─ WorkersError                       workers that cannot be started, reached or used
 └─ ModelError           (model)       a model that cannot be loaded or run
    ├─ ModelServerError                a server of models that cannot be used
    ├─ ModelMissingError               not there
@@ -82,6 +83,10 @@ class ServerError(AssistantError):
 
 class UnavailableError(AssistantError):
     """A question that cannot be served now: too many wait, or the assistant is closing."""
+
+
+class WorkersError(AssistantError):
+    """Workers in other processes cannot be started or reached, or cannot work."""
 
 
 class ModelError(AssistantError):

@@ -119,6 +119,20 @@ def filters_of(
     return found or None
 
 
+EngineOption = Annotated[
+    str,
+    typer.Option(
+        "--engine",
+        metavar="local|ray[:ADDRESS]",
+        help="Where the work is done: in this process, or by workers of a Ray cluster.",
+    ),
+]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(
+        "--workers", min=1, metavar="N", help="Workers on Ray; default: as many as its cores bear."
+    ),
+]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

@@ -36,6 +36,7 @@ HEAVY = (
     "prometheus_client",
     "pyarrow",
     "pybtex",
+    "ray",
     "rispy",
     "safetensors",
     "sklearn",

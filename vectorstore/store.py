@@ -45,6 +45,7 @@ from vectorstore.writing import (
     KnownVectors,
     Writer,
     chunk_id,
+    same_text,
 )
 
 logger = logging.getLogger(__name__)
@@ -464,6 +465,15 @@ class Store:
         )  # fmt: skip
         logger.info("ingested: %s", report)
         return report
+
+    def lacking_vectors(self, papers: Sequence[Paper]) -> list[Paper]:
+        """Return those papers whose vectors an ingest would compute, as far as can be foreseen."""
+        before = self._parts.records.get([paper.id for paper in papers])
+        return [
+            each
+            for each in papers
+            if each.id not in before or not same_text(before[each.id].paper, each)
+        ]
 
     @staticmethod
     def difference(

@@ -1,4 +1,4 @@
-"""The vocabulary of the store: papers, chunks, passages, and what an embedder promises.
+"""The vocabulary of the store: papers, chunks, passages; what an embedder and workers promise.
 
 Knows nothing of files, indexes or language models.
 """
@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,3 +109,25 @@ class Embedder(Protocol):
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return an array of shape (len(texts), dimension); every row has norm 1."""
+
+
+Kept = TypeVar("Kept")
+Sent_contra = TypeVar("Sent_contra", contravariant=True)
+Made_co = TypeVar("Made_co", covariant=True)
+
+
+class Workers(Protocol[Kept, Sent_contra, Made_co]):
+    """Where work is done: in this thread, or in other processes and on other machines."""
+
+    def __call__(
+        self, work: Iterable[tuple[Kept, Sent_contra]]
+    ) -> Generator[tuple[Kept, Made_co], None, None]:
+        """Do all of the work; closing what is returned stops it.
+
+        Args:
+            work: Pairs of what stays here and what a worker is given; read in the calling thread,
+                and only a bounded number of pairs ahead of what has come back.
+
+        Yields:
+            What stayed here, with what a worker has made of the other.
+        """

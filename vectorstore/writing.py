@@ -29,7 +29,7 @@ from vectorstore.types import Chunk, Embedder, Paper
 logger = logging.getLogger(__name__)
 
 PAPERS_PER_BATCH = 256
-_PAPERS_PER_EMBEDDING = 32
+PAPERS_PER_EMBEDDING = 32
 # What a kill may cost: papers are written at the latest when this much work has gathered.
 _WRITE_SECONDS = 1.5
 
@@ -95,8 +95,8 @@ class Writer:
         """Embed and write papers; yield (papers, chunks) after each write."""
         gathered: list[Prepared] = []
         since = time.monotonic()
-        for start in range(0, len(papers), _PAPERS_PER_EMBEDDING):
-            gathered += self._prepare(papers[start : start + _PAPERS_PER_EMBEDDING], known)
+        for start in range(0, len(papers), PAPERS_PER_EMBEDDING):
+            gathered += self._prepare(papers[start : start + PAPERS_PER_EMBEDDING], known)
             if time.monotonic() - since >= _WRITE_SECONDS:
                 yield self._write(gathered)
                 gathered, since = [], time.monotonic()
@@ -151,7 +151,7 @@ class Writer:
         prepared, texts = [], []
         for paper in papers:
             old = before.get(paper.id)
-            if old is not None and paper.id not in pending and _same_text(old.paper, paper):
+            if old is not None and paper.id not in pending and same_text(old.paper, paper):
                 record = replace(old, paper=paper)
                 chunks = chunks_from_spans(paper, record.spans)
                 prepared.append(Prepared(record, chunks, None))
@@ -247,7 +247,8 @@ def chunk_id(paper_id: str, number: int) -> str:
     return f"{paper_id}:{number}"
 
 
-def _same_text(old: Paper, new: Paper) -> bool:
+def same_text(old: Paper, new: Paper) -> bool:
+    """Tell whether two papers have the same vectors."""
     return (old.title, old.abstract) == (new.title, new.abstract)
 
 
