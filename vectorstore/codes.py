@@ -33,6 +33,7 @@ _EXACT_ROWS = 8_192
 # .95 (.98) at 5,000,000 made of them.
 _RESCORED, _RESCORED_SHARE = 4_000, 1 / 1_000
 _SAMPLED = 200_000
+_ROUNDING = 1e-5
 _WORD = np.dtype("<u8")
 _OWNER = np.dtype("<u4")
 
@@ -170,6 +171,9 @@ class Codes:
     ) -> NDArray[np.int64]:
         """Return the places of the rows that do not stand for these vectors and owners.
 
+        Where a number lies between two bytes, or at zero, it may be rounded either way: vectors
+        come back from elsewhere with another last bit.
+
         Args:
             numbers: Shape (rows,).
             vectors: Shape (rows, dimension).
@@ -184,8 +188,11 @@ class Codes:
         block, inside = np.divmod(numbers, _ROWS_PER_BLOCK)
         with self._translated():
             sizes = self._map("bytes", np.dtype(np.int8), (rows, self._dimension))[numbers]
-            same = (sizes == _sizes(vectors)).all(axis=1)
-            same &= (self._signs(rows)[block, :, inside] == self._signs_of(vectors)).all(axis=1)
+            same = (np.abs(sizes - _scaled(vectors)) <= 0.5 + 127 * _ROUNDING).all(axis=1)
+            signs = self._signs(rows)[block, :, inside]
+            either = [self._signs_of(vectors + shift) for shift in (-_ROUNDING, _ROUNDING)]
+            # Of the bits that do not depend on the last bit of a number, none may differ.
+            same &= ((signs ^ either[0]) & ~(either[0] ^ either[1]) == 0).all(axis=1)
             same &= self._map("owners", _OWNER, (rows,))[numbers] == owners
         return np.flatnonzero(~same)
 
@@ -270,12 +277,15 @@ def _blocks(first: int, stop: int) -> Iterator[tuple[int, int, int]]:
 
 
 def _sizes(vectors: NDArray[np.float32]) -> NDArray[np.int8]:
-    """Return vectors as bytes, the largest number of each as 127."""
+    """Return vectors as bytes."""
+    return np.rint(_scaled(vectors)).astype(np.int8)
+
+
+def _scaled(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return vectors with the largest number of each as 127."""
     largest = np.abs(vectors).max(axis=1, keepdims=True)
-    sizes: NDArray[np.int8] = np.rint(vectors * (127.0 / np.maximum(largest, 1e-12))).astype(
-        np.int8
-    )
-    return sizes
+    scaled: NDArray[np.float32] = vectors * (127.0 / np.maximum(largest, 1e-12))
+    return scaled
 
 
 def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:

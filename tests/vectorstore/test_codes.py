@@ -138,3 +138,20 @@ def test_rows_that_another_process_writes_are_found_at_the_next_search(tmp_path:
     assert reader.search(vectors[250], 1, 200)[0].similarity < 0.99
     written(tmp_path, vectors, 300)
     assert reader.search(vectors[250], 1, 300)[0].number == 250
+
+
+def test_vectors_that_come_back_with_another_last_bit_are_the_same(tmp_path: Path) -> None:
+    vectors = unit(200)
+    # Halves between two bytes, and zeros: either may be rounded the other way.
+    vectors[:, 0], vectors[:, 1], vectors[:, 2] = 0.5, 0.5 * 35.5 / 127, 0.0
+    codes = Codes(tmp_path, vectors.shape[1])
+    owners = np.arange(200, dtype=np.uint32)
+    codes.write(0, vectors, owners)
+    rows = np.arange(200)
+    for direction in (-1, 1):
+        moved = np.nextafter(vectors, np.float32(direction), dtype=np.float32)
+        assert codes.differing(rows, moved, owners).tolist() == []
+    turned = vectors.copy()
+    turned[7, 50] *= -1
+    turned[9, 51] += 0.01
+    assert codes.differing(rows, turned, owners).tolist() == [7, 9]
