@@ -18,7 +18,7 @@ def main() -> None:
     from vectorstore import Store, writing
 
     # Many small writes, so that a kill at any moment falls between, or into, two of them.
-    writing._PAPERS_PER_EMBEDDING, writing._WRITE_SECONDS = 5, 0.0
+    writing.PAPERS_PER_EMBEDDING, writing._WRITE_SECONDS = 5, 0.0
     folder, first, last, version, prune = sys.argv[1:]
     papers = (synthetic(number, int(version)) for number in range(int(first), int(last)))
     with Store.create(folder, HashEmbedder()) as index:

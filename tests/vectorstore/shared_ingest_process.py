@@ -20,7 +20,7 @@ def main() -> None:
     from vectorstore.places import ServerPlace
 
     # Many small writes, so that a kill at any moment falls between, or into, two of them.
-    writing._PAPERS_PER_EMBEDDING, writing._WRITE_SECONDS = 5, 0.0
+    writing.PAPERS_PER_EMBEDDING, writing._WRITE_SECONDS = 5, 0.0
     url, folder, first, last, version = sys.argv[1:]
     papers = (synthetic(number, int(version)) for number in range(int(first), int(last)))
     with ServerPlace(Address.parse(url), Path(folder)).create(HashEmbedder()) as store:
