@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assistant.errors import QuestionError
-from assistant.question import (
+from assistant.answer.question import (
     MOST_CHARACTERS,
     asks_for_several,
     checked,
     refers_back,
     shifts_subject,
 )
+from assistant.errors import QuestionError
 
 
 @pytest.mark.parametrize("text", ["", "   ", "?", "...!", "\x00\x01", "\u200b"])

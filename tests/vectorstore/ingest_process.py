@@ -15,10 +15,11 @@ def main() -> None:
     sys.path.insert(0, str(ROOT))
     from tests.fakes import HashEmbedder
     from tests.vectorstore.synthetic import synthetic
-    from vectorstore import Store, writing
+    from vectorstore import Store
+    from vectorstore.index import writing
 
     # Many small writes, so that a kill at any moment falls between, or into, two of them.
-    writing._PAPERS_PER_EMBEDDING, writing._WRITE_SECONDS = 5, 0.0
+    writing.PAPERS_PER_EMBEDDING, writing._WRITE_SECONDS = 5, 0.0
     folder, first, last, version, prune = sys.argv[1:]
     papers = (synthetic(number, int(version)) for number in range(int(first), int(last)))
     with Store.create(folder, HashEmbedder()) as index:
