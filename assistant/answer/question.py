@@ -44,6 +44,19 @@ _SHIFTS = re.compile(
     | \b(?:something|anything)\s+(?:like\s+that|similar)\b""",
     re.IGNORECASE | re.VERBOSE,
 )
+_OF_THE_PAPER = (
+    r"(?:the|an?|accuracy|approach(?:es)?|authors?|baselines?|better|contributions?|data|different"
+    r"|evaluation|experiments?|findings|key|limitations?|limits|main|methods?|missing|models?|new"
+    r"|next|novel|papers?|people|performance|results?|there|training|used|we|worse|wrong|you)\b"
+)
+_ASKS_BY_ITSELF = re.compile(
+    rf"""^\W*(?:
+      (?:what|who|how|why|where|when|which)\s+(?:is|are|was|were|do|does|did|can)
+      | (?:define|explain)(?!\s+(?:more|again|further))
+    )\s+(?!{_OF_THE_PAPER})\w""",
+    re.IGNORECASE | re.VERBOSE,
+)
+"""A short question with a subject of its own, which is not what every paper has."""
 _OPENING_WORDS = 8
 """A pronoun behind so many words mostly refers to one of them, not to an earlier question."""
 
@@ -78,7 +91,7 @@ def refers_back(question: str) -> bool:
     """Whether a follow-up cannot be understood without the questions before it."""
     words = question.split()
     return (
-        len(words) <= 4
+        (len(words) <= 4 and not _ASKS_BY_ITSELF.match(question))
         or bool(_REFERS_BACK.search(question))
         or bool(_OPENS_LIKE_A_FOLLOW_UP.search(" ".join(words[:_OPENING_WORDS])))
     )

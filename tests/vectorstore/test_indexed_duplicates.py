@@ -232,8 +232,9 @@ def test_a_digest_that_two_keys_share_is_no_duplicate(
     index: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in ("arrivals", "records"):
+        name = f"vectorstore.index.{module}.key_digest"
         # One for all DOIs, one for all titles.
-        monkeypatch.setattr(f"vectorstore.index.{module}.key_digest", lambda key: len(key.split()[0]))
+        monkeypatch.setattr(name, lambda key: len(key.split()[0]))
     ingest(index, paper("a", doi="10.1000/a"))
     report, told = ingest(index, paper("b", "Two", doi="10.1000/b"))
     assert (report.added, told) == (1, [])
