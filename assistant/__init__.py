@@ -16,7 +16,7 @@ from assistant.errors import USER_ERRORS, AssistantError
 from assistant.types import Answer, Citation, Sentence
 
 if TYPE_CHECKING:
-    from assistant.pipeline import Assistant
+    from assistant.answer.pipeline import Assistant
     from assistant.settings import Settings
 
 __all__ = [
@@ -64,10 +64,10 @@ def _default_assistant() -> Assistant:
 
 @functools.cache
 def _open_default() -> Assistant:
-    from assistant.pipeline import Assistant
+    from assistant.answer.pipeline import Assistant
+    from assistant.commands.terminal import Terminal
     from assistant.settings import load_settings
     from assistant.setup import ensure_ready
-    from assistant.terminal import Terminal
 
     settings = load_settings()
     ensure_ready(settings, Terminal())
@@ -77,7 +77,7 @@ def _open_default() -> Assistant:
 def __getattr__(name: str) -> Any:
     # What is heavy is imported when it is used: `assistant --help` imports this package too.
     if name == "Assistant":
-        from assistant.pipeline import Assistant
+        from assistant.answer.pipeline import Assistant
 
         return Assistant
     if name == "Settings":

@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
-from assistant import hardware
-from assistant.catalogue import catalogue
 from assistant.errors import USER_ERRORS, ModelError
-from assistant.model_address import ModelAddress, is_served
-from assistant.models import resolve, verify
+from assistant.llm import hardware
+from assistant.model_files.catalogue import catalogue
+from assistant.model_files.model_address import ModelAddress, is_served
+from assistant.model_files.models import resolve, verify
 from assistant.settings import EMBEDDING_MODEL, Settings
-from vectorstore.folder import can_write
+from vectorstore.index.folder import can_write
 
 if TYPE_CHECKING:
     from vectorstore.places import Place
@@ -216,7 +216,7 @@ def _models(settings: Settings, *, full: bool) -> Iterator[Finding]:
 
 
 def _served(settings: Settings) -> Finding:
-    from assistant.engines import look_at_servers
+    from assistant.llm.engines import look_at_servers
 
     try:
         urls = ModelAddress.parse(settings.model).urls

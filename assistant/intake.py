@@ -12,7 +12,7 @@ from typing import Any, Protocol, TextIO
 
 from assistant.escaping import json_text
 from vectorstore import DuplicatePaperError, Paper, PaperFormatError, read_papers
-from vectorstore.duplicates import IndexedDuplicate
+from vectorstore.sources.duplicates import IndexedDuplicate
 
 SHOWN_ROWS = 20
 """Of failures, duplicates and replacements each, so many are printed."""

@@ -27,4 +27,4 @@ def resource(name: str) -> Path:
 
 def asset(name: str) -> str:
     """Return the text of a style or script of the page."""
-    return (_PACKAGE / name).read_text(encoding="utf-8")
+    return (_PACKAGE / "ui" / name).read_text(encoding="utf-8")

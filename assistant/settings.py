@@ -22,8 +22,8 @@ from pydantic_settings import (
 )
 
 from assistant.errors import SettingsError
-from vectorstore.address import Address
 from vectorstore.collections import Collections, checked_name
+from vectorstore.remote.address import Address
 
 if TYPE_CHECKING:
     from vectorstore.places import Place

@@ -11,8 +11,8 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from assistant.errors import ModelMissingError
-from assistant.model_address import is_served
-from assistant.models import pull, resolve
+from assistant.model_files.model_address import is_served
+from assistant.model_files.models import pull, resolve
 from assistant.resources import resource
 from assistant.settings import EMBEDDING_MODEL, Settings
 
@@ -62,7 +62,7 @@ def _ensure_model(model: str, settings: Settings, progress: Progress) -> None:
 def _ingest_seeds(settings: Settings, progress: Progress) -> None:
     from vectorstore import Paper
     from vectorstore.embedding import MiniLMEmbedder
-    from vectorstore.papers import read_papers
+    from vectorstore.sources.papers import read_papers
     from vectorstore.store import Store
 
     papers = [each for each in read_papers([resource(SEEDS)]) if isinstance(each, Paper)]

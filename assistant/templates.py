@@ -1,4 +1,4 @@
-"""The HTML templates that lie in this package. All that is put into one is escaped."""
+"""The HTML templates in ``html/``. All that is put into one is escaped."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ def template(name: str) -> Template:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("assistant", ""), autoescape=True, undefined=StrictUndefined
+        loader=PackageLoader("assistant", "html"), autoescape=True, undefined=StrictUndefined
     )
     return environment.get_template(name)

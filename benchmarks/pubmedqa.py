@@ -25,12 +25,12 @@ import typer
 from rich.console import Console
 
 from assistant import Assistant
-from assistant.batch import Answerer, run_batch
-from assistant.chat_format import chat_format
 from assistant.escaping import json_text
-from assistant.llama import Llama, Span, opened
-from assistant.models import resolve
-from assistant.plain import open_plain
+from assistant.llm.chat_format import chat_format
+from assistant.llm.llama import Llama, Span, opened
+from assistant.model_files.models import resolve
+from assistant.quality.plain import open_plain
+from assistant.question_files.batch import Answerer, run_batch
 from assistant.settings import EMBEDDING_MODEL, load_settings
 from assistant.types import Answer
 from vectorstore import Paper

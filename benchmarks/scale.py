@@ -31,12 +31,12 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from assistant.models import resolve
+from assistant.model_files.models import resolve
 from assistant.settings import EMBEDDING_MODEL, load_settings
 from vectorstore import MiniLMEmbedder, Paper, Store, read_papers
 from vectorstore.chunking import chunk_paper
 from vectorstore.filters import filters
-from vectorstore.writing import embedded_text
+from vectorstore.index.writing import embedded_text
 
 _QUERIES, _COLD_QUERIES = 100, 20
 _EMBEDDED = 1_000

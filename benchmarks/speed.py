@@ -25,8 +25,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from assistant import charts
-from assistant.hardware import cpu_name
+from assistant.llm.hardware import cpu_name
+from assistant.quality import charts
 from benchmarks.systems import SYSTEMS, limits
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -15,16 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from assistant import Assistant
-from assistant.llama import Llama, Span, opened
-from assistant.models import resolve
-from assistant.plain import PAPERS, open_plain
-from assistant.prompts import load_prompts
-from assistant.reader import Reader
+from assistant.answer.verification import Evidence
+from assistant.llm.llama import Llama, Span, opened
+from assistant.llm.prompts import load_prompts
+from assistant.llm.reader import Reader
+from assistant.llm.states import StateCache
+from assistant.model_files.models import resolve
+from assistant.quality.plain import PAPERS, open_plain
 from assistant.resources import resource
 from assistant.settings import load_settings
-from assistant.states import StateCache
 from assistant.types import Answer
-from assistant.verification import Evidence
 from vectorstore.store import Store
 
 PREFILL_TOKENS, DECODE_TOKENS = 512, 64

@@ -24,18 +24,18 @@ from rich.console import Console
 from rich.table import Table
 
 from assistant import Assistant
-from assistant.answers import Fields
-from assistant.batch import answer_fields, answering_all
-from assistant.console import open_embedder
-from assistant.hardware import cpu_name, usable_cores
-from assistant.questions import Question
-from assistant.ray_engine import Cluster
+from assistant.commands.console import open_embedder
+from assistant.commands.ray_engine import Cluster
+from assistant.llm.hardware import cpu_name, usable_cores
+from assistant.question_files.answers import Fields
+from assistant.question_files.batch import answer_fields, answering_all
+from assistant.question_files.questions import Question
 from assistant.resources import resource
 from assistant.settings import Settings, load_settings
 from assistant.setup import SEEDS
 from vectorstore import Paper, Store, read_papers
 from vectorstore.ahead import vectors_of
-from vectorstore.writing import PAPERS_PER_EMBEDDING
+from vectorstore.index.writing import PAPERS_PER_EMBEDDING
 
 QUESTIONS = Path(__file__).resolve().parent.parent / "tests" / "quality" / "dev_questions.jsonl"
 WORKERS = (1, 2)

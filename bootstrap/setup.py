@@ -186,11 +186,11 @@ def _project_inputs() -> list[str]:
 
 
 def _model_inputs() -> list[str]:
-    return [_text(ROOT / "assistant" / "models.toml"), *_user_inputs()]
+    return [_text(ROOT / "assistant" / "model_files" / "models.toml"), *_user_inputs()]
 
 
 def _index_inputs() -> list[str]:
-    files = [*(ROOT / "seeds").iterdir(), *(ROOT / "vectorstore").glob("*.py")]
+    files = [*(ROOT / "seeds").iterdir(), *(ROOT / "vectorstore").rglob("*.py")]
     return [*map(_text, sorted(files)), *_model_inputs()]
 
 

@@ -15,8 +15,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from assistant.ahead import Progress
 from assistant.errors import ModelMissingError, QuestionError
+from assistant.llm.ahead import Progress
 from assistant.settings import Settings, load_settings
 from assistant.types import (
     Answer,

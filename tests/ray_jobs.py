@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from assistant.answers import Fields
-from assistant.batch import answer_fields, answering_all
-from assistant.questions import Question
+from assistant.question_files.answers import Fields
+from assistant.question_files.batch import answer_fields, answering_all
+from assistant.question_files.questions import Question
 from tests.fakes import EchoAssistant, HashEmbedder
 from vectorstore import EmbeddingError, Paper
 from vectorstore.ahead import Vectors, vectors_of

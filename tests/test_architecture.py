@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("vectorstore", "assistant")
-MODULES = [path for package in PACKAGES for path in sorted((ROOT / package).glob("*.py"))]
+MODULES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 
 HEAVY = (
     "Bio",
@@ -48,20 +48,20 @@ HEAVY = (
 """Libraries that take long to import or bring much along."""
 
 _USERS = {
-    "chromadb": ["vectorstore/chroma.py", "vectorstore/server.py"],
-    "llama_cpp": ["assistant/hardware.py", "assistant/llama.py"],
+    "chromadb": ["vectorstore/index/chroma.py", "vectorstore/remote/server.py"],
+    "llama_cpp": ["assistant/llm/hardware.py", "assistant/llm/llama.py"],
     "gradio": [
-        "assistant/drop_area.py",
-        "assistant/served.py",
-        "assistant/tab_batch.py",
-        "assistant/tab_chat.py",
-        "assistant/tab_map.py",
-        "assistant/tab_papers.py",
-        "assistant/tab_settings.py",
-        "assistant/web.py",
+        "assistant/ui/drop_area.py",
+        "assistant/ui/served.py",
+        "assistant/ui/tab_batch.py",
+        "assistant/ui/tab_chat.py",
+        "assistant/ui/tab_map.py",
+        "assistant/ui/tab_papers.py",
+        "assistant/ui/tab_settings.py",
+        "assistant/ui/web.py",
     ],
-    "pyarrow": ["vectorstore/tables.py", "assistant/answers.py"],
-    "pybtex": ["vectorstore/bibliographies.py", "vectorstore/exports.py"],
+    "pyarrow": ["vectorstore/sources/tables.py", "assistant/question_files/answers.py"],
+    "pybtex": ["vectorstore/sources/bibliographies.py", "vectorstore/sources/exports.py"],
 }
 """Where a heavy library has several users: Chroma's folders and its servers; one runs models, the
 other asks what was built; one reads BibTeX or Parquet, the other writes; each tab is a module."""
@@ -69,7 +69,16 @@ other asks what was built; one reads BibTeX or Parquet, the other writes; each t
 ADAPTERS = {"assistant/langchain.py": "langchain_core", "assistant/llamaindex.py": "llama_index"}
 """Modules for users of other frameworks, which are extras; nobody else imports either."""
 
-_PRINTERS = {Path("assistant/cli.py"), Path("assistant/console.py")}
+LAYERS = {
+    "assistant": (
+        "model_files", "llm", "streaming", "answer", "question_files", "quality", "ui", "serving",
+        "commands",
+    ),
+    "vectorstore": ("sources", "index", "remote"),
+}  # fmt: skip
+"""Packages, each of which knows those before it and none behind it."""
+
+_PRINTERS = {Path("assistant/commands/cli.py"), Path("assistant/commands/console.py")}
 
 
 def _name(path: Path) -> str:
@@ -96,9 +105,19 @@ def _packages_imported(path: Path) -> set[str]:
     return {name.partition(".")[0] for name in _imports(path)}
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "vectorstore").glob("*.py")), ids=_name)
+@pytest.mark.parametrize("path", sorted((ROOT / "vectorstore").rglob("*.py")), ids=_name)
 def test_the_store_knows_nothing_of_the_assistant(path: Path) -> None:
     assert "assistant" not in _packages_imported(path)
+
+
+@pytest.mark.parametrize(
+    ("top", "package"), [(top, each) for top, packages in LAYERS.items() for each in packages]
+)
+def test_a_package_knows_none_of_those_above_it(top: str, package: str) -> None:
+    above = LAYERS[top][LAYERS[top].index(package) + 1 :]
+    modules = (ROOT / top / package).glob("*.py")
+    known = {tuple(name.split(".")[:2]) for path in modules for name in _imports(path)}
+    assert not known & {(top, each) for each in above}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=_name)

@@ -63,7 +63,7 @@ def test_the_wheel_holds_every_module_and_every_data_file(wheel: Path) -> None:
     ).stdout.splitlines()
     inside_package = re.compile(r"^(?=(prompts|seeds)/)")
     wanted = {inside_package.sub("assistant/", name) for name in tracked}
-    assert {"assistant/seeds/huggingface_papers.txt", "assistant/models.toml"} <= wanted
+    assert {"assistant/seeds/huggingface_papers.txt", "assistant/model_files/models.toml"} <= wanted
     assert wanted <= set(zipfile.ZipFile(wheel).namelist())
 
 
@@ -81,7 +81,7 @@ def test_the_wheel_installs_and_finds_its_data(wheel: Path, tmp_path: Path) -> N
     subprocess.run([*command, target, wheel], check=True)
     code = (
         "from assistant.resources import resource\n"
-        "for name in ('prompts', 'seeds/huggingface_papers.txt', 'models.toml'):\n"
+        "for name in ('prompts', 'seeds/huggingface_papers.txt', 'model_files/models.toml'):\n"
         "    print(resource(name))"
     )
     done = subprocess.run(
@@ -168,7 +168,7 @@ def test_every_import_of_the_program_is_a_declared_dependency() -> None:
     undeclared = {
         f"{path.name}: {name}"
         for package in ("assistant", "vectorstore")
-        for path in (ROOT / package).glob("*.py")
+        for path in (ROOT / package).rglob("*.py")
         for name in _foreign_imports(path)
         if not declared & {canonicalize_name(found) for found in distributions.get(name, [])}
     }

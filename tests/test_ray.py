@@ -18,16 +18,16 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from assistant import cli
-from assistant.batch import BatchReport, answering_all, prepare_batch, run_batch
+from assistant.commands import cli
+from assistant.commands.ray_engine import Cluster
 from assistant.errors import WorkersError
-from assistant.ray_engine import Cluster
+from assistant.question_files.batch import BatchReport, answering_all, prepare_batch, run_batch
 from tests.fakes import EchoAssistant, HashEmbedder
 from tests.ray_jobs import Echoing, HashEmbedding, doubling, dying, failing, kill_one, refusing
 from tests.vectorstore.synthetic import synthetic
 from vectorstore import Paper, Store
 from vectorstore.ahead import EmbeddedAhead
-from vectorstore.duplicates import IndexedDuplicate
+from vectorstore.sources.duplicates import IndexedDuplicate
 
 # What Ray says of itself.
 pytestmark = pytest.mark.filterwarnings("ignore:::ray")
@@ -255,7 +255,7 @@ def test_a_run_goes_on_with_another_engine(cluster: Cluster, tmp_path: Path) -> 
 def test_the_same_question_in_two_windows_is_asked_once(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("assistant.batch.WINDOW", 3)
+    monkeypatch.setattr("assistant.question_files.batch.WINDOW", 3)
     rows = [{"question": f"number {number % 5}", "row": number} for number in range(20)]
     questions = write_questions(tmp_path / "q.jsonl", rows)
     with prepare_batch(questions, tmp_path / "a.jsonl") as batch:

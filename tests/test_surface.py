@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 
 import assistant
 import vectorstore
-from assistant import cli, errors
+from assistant import errors
+from assistant.commands import cli
 from assistant.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -18,7 +18,7 @@ from vectorstore.errors import (
     StoreError,
 )
 from vectorstore.normalize import normalize
-from vectorstore.papers import read_papers
+from vectorstore.sources.papers import read_papers
 from vectorstore.store import Store
 from vectorstore.types import Chunk, Difference, Embedder, IngestReport, Paper, Passage
 

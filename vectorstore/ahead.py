@@ -15,14 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vectorstore.chunking import chunk_paper
-from vectorstore.store import Store
-from vectorstore.types import Embedder, Paper, Workers
-from vectorstore.writing import (
+from vectorstore.index.writing import (
     PAPERS_PER_BATCH,
     PAPERS_PER_EMBEDDING,
     embedded_text,
     text_version,
 )
+from vectorstore.store import Store
+from vectorstore.types import Embedder, Paper, Workers
 
 Vectors = list[NDArray[np.float32]]
 """Of each paper the vectors of its chunks, shape (chunks, dimension)."""

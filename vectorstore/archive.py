@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vectorstore.errors import ArchiveError
-from vectorstore.fields import FieldError, checked_paper, fields_of
+from vectorstore.sources.fields import FieldError, checked_paper, fields_of
 from vectorstore.types import Paper
 
 ARCHIVE_FORMAT: Final = "abstract-assistant collection"

@@ -19,8 +19,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from vectorstore.errors import CollectionError, CollectionNameError, IndexLockedError, StoreError
-from vectorstore.folder import IndexFolder
-from vectorstore.manifest import Manifest
+from vectorstore.index.folder import IndexFolder
+from vectorstore.index.manifest import Manifest
 
 logger = logging.getLogger(__name__)
 

@@ -12,8 +12,14 @@ import difflib
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from vectorstore.columns import FIELDS, REQUIRED
-from vectorstore.fields import PAPER_FIELDS, FieldError, checked_paper, edited_value, fields_of
+from vectorstore.sources.columns import FIELDS, REQUIRED
+from vectorstore.sources.fields import (
+    PAPER_FIELDS,
+    FieldError,
+    checked_paper,
+    edited_value,
+    fields_of,
+)
 from vectorstore.types import Paper
 
 EDITED = "edited_fields"

@@ -11,19 +11,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from vectorstore.address import Address
-from vectorstore.arrivals import OnDuplicate
 from vectorstore.errors import (
     IndexDamagedError,
     IndexLockedError,
     IndexMismatchError,
     IndexMissingError,
 )
+from vectorstore.index.arrivals import OnDuplicate
+from vectorstore.remote.address import Address
 from vectorstore.store import Store
 from vectorstore.types import Difference, Embedder, Paper
 
 if TYPE_CHECKING:
-    from vectorstore.server import Server
+    from vectorstore.remote.server import Server
 
 Progress = Callable[[int], None]
 
@@ -128,7 +128,7 @@ class ServerPlace:
 
     def open(self, embedder: Embedder, progress: Progress | None = None) -> Store:
         """See ``SharedStore.connect``."""
-        from vectorstore.shared import SharedStore
+        from vectorstore.remote.shared import SharedStore
 
         return SharedStore.connect(self._server(), self.copy, embedder, progress=progress)
 
@@ -136,7 +136,7 @@ class ServerPlace:
         self, embedder: Embedder, *, rebuild: bool = False, progress: Progress | None = None
     ) -> Store:
         """See ``SharedStore.connect``."""
-        from vectorstore.shared import SharedStore
+        from vectorstore.remote.shared import SharedStore
 
         return SharedStore.connect(
             self._server(), self.copy, embedder, create=True, rebuild=rebuild, progress=progress
@@ -144,7 +144,7 @@ class ServerPlace:
 
     def repair(self, embedder: Embedder, progress: Progress | None = None) -> list[str]:
         """See ``SharedStore.mend``."""
-        from vectorstore.shared import SharedStore
+        from vectorstore.remote.shared import SharedStore
 
         return SharedStore.mend(self._server(), self.copy, embedder, progress)
 
@@ -170,7 +170,7 @@ class ServerPlace:
 
     def _server(self) -> Server:
         # A folder needs neither Chroma's client nor what it brings along.
-        from vectorstore.server import Server
+        from vectorstore.remote.server import Server
 
         return Server(self.address, self.token)
 

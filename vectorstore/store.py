@@ -20,11 +20,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from vectorstore import health
-from vectorstore.arrivals import Arrivals, OnDuplicate
-from vectorstore.chroma import DISTANCE, part_of
 from vectorstore.chunking import CHUNKING_VERSION, chunks_from_spans
-from vectorstore.codes import Row
 from vectorstore.edits import edited
 from vectorstore.errors import (
     IndexDamagedError,
@@ -33,20 +29,24 @@ from vectorstore.errors import (
     PaperNotFoundError,
 )
 from vectorstore.filters import Filters
-from vectorstore.folder import IndexFolder, ingest_hint
-from vectorstore.fusion import POOL, fuse
-from vectorstore.manifest import FORMAT_VERSION, Manifest, repair_hint
-from vectorstore.normalize import normalize
-from vectorstore.parts import Parts
-from vectorstore.records import Record, Records, Spans, close_journal, former_papers
-from vectorstore.types import Chunk, Difference, Embedder, IngestReport, Paper, Passage
-from vectorstore.writing import (
+from vectorstore.index import health
+from vectorstore.index.arrivals import Arrivals, OnDuplicate
+from vectorstore.index.chroma import DISTANCE, part_of
+from vectorstore.index.codes import Row
+from vectorstore.index.folder import IndexFolder, ingest_hint
+from vectorstore.index.fusion import POOL, fuse
+from vectorstore.index.manifest import FORMAT_VERSION, Manifest, repair_hint
+from vectorstore.index.parts import Parts
+from vectorstore.index.records import Record, Records, Spans, close_journal, former_papers
+from vectorstore.index.writing import (
     PAPERS_PER_BATCH,
     KnownVectors,
     Writer,
     chunk_id,
     same_text,
 )
+from vectorstore.normalize import normalize
+from vectorstore.types import Chunk, Difference, Embedder, IngestReport, Paper, Passage
 
 logger = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from vectorstore.archive import ArchiveManifest, ArchiveReader, Item, write_archive
 from vectorstore.chunking import CHUNKING_VERSION, chunk_spans
 from vectorstore.errors import ArchiveError
-from vectorstore.manifest import Manifest
+from vectorstore.index.manifest import Manifest
 from vectorstore.store import Store
 from vectorstore.types import Embedder, Paper
 

@@ -10,7 +10,7 @@ import platformdirs
 import pytest
 
 from assistant import Assistant
-from assistant.models import resolve
+from assistant.model_files.models import resolve
 from assistant.resources import resource
 from assistant.settings import EMBEDDING_MODEL, load_settings
 from vectorstore import Paper, Store, read_papers

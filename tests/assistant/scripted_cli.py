@@ -11,7 +11,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from assistant import cli, console
+from assistant.commands import cli, console
 from tests.fakes import ScriptedAssistant, default_stories
 
 

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 
 import uvicorn
 
-from assistant.asking import ServedAssistant
-from assistant.gate import Access
-from assistant.server import bound, build_app
+from assistant.serving.asking import ServedAssistant
+from assistant.serving.gate import Access
+from assistant.serving.server import bound, build_app
 
 PATIENCE_SECONDS = 30.0
 """How long a test waits for what must happen before it calls it missing."""

@@ -10,10 +10,10 @@ import pytest
 from llama_index.core import QueryBundle
 
 from assistant import Answer
+from assistant.answer.pipeline import Assistant
 from assistant.langchain import PaperRetriever as LangChainRetriever
 from assistant.llamaindex import CitedQueryEngine
 from assistant.llamaindex import PaperRetriever as LlamaIndexRetriever
-from assistant.pipeline import Assistant
 from tests.fakes import PAPERS, ScriptedAssistant, default_stories
 
 QUERY = "a system that cites"

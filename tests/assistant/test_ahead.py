@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assistant.ahead import ReadAhead
+from assistant.llm.ahead import ReadAhead
 from vectorstore import Paper
 
 PAPERS = [Paper(id=f"p{n}", title=f"Paper {n}", abstract="It says so.") for n in range(12)]

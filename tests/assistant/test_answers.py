@@ -16,9 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from openpyxl import Workbook, load_workbook
 
-from assistant.batch import run_batch
 from assistant.errors import QuestionFileError
-from assistant.questions import Question, read_questions
+from assistant.question_files.batch import run_batch
+from assistant.question_files.questions import Question, read_questions
 from tests.fakes import EchoAssistant
 
 # Files are written for each example, and how fast that is is no promise of ours.

@@ -13,10 +13,11 @@ import httpx
 import openai
 import pytest
 
-from assistant import Assistant, asking, gate
-from assistant.api_models import AnswerBody
+from assistant import Assistant
 from assistant.errors import SettingsError
-from assistant.gate import Access
+from assistant.serving import asking, gate
+from assistant.serving.api_models import AnswerBody
+from assistant.serving.gate import Access
 from assistant.types import Done, Event
 from tests.assistant.serving import PATIENCE_SECONDS, eventually, served
 from tests.fakes import (
@@ -435,7 +436,7 @@ def test_too_many_questions_are_turned_away(
 def test_a_quiet_stream_shows_that_it_lives(
     address: str, scripted: ScriptedAssistant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("assistant.api.SILENCE_SECONDS", 0.05)
+    monkeypatch.setattr("assistant.serving.api.SILENCE_SECONDS", 0.05)
     scripted.pause_seconds = 0.2
     with httpx.stream(
         "POST",

@@ -13,7 +13,7 @@ import pytest
 
 from assistant import Assistant
 from assistant.errors import QuestionError
-from assistant.streams import AsyncEventStream, EventStream
+from assistant.streaming.streams import AsyncEventStream, EventStream
 from assistant.types import Done, Event, Retrieved
 from tests.assistant.test_streams import WAIT_SECONDS, Machine
 
@@ -148,7 +148,7 @@ def test_the_real_assistant_answers_coroutines(assistant: Assistant) -> None:
 def test_a_cancelled_question_stops_the_real_model(
     assistant: Assistant, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, "assistant.pipeline")
+    caplog.set_level(logging.INFO, "assistant.answer.pipeline")
 
     async def ask() -> None:
         task = asyncio.create_task(assistant.aask("Compare all papers on diffusion models."))

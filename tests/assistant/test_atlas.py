@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from assistant import atlas
-from assistant.atlas import Atlas, State, kept_at
+from assistant.ui import atlas
+from assistant.ui.atlas import Atlas, State, kept_at
 from tests.fakes import PAPERS, HashEmbedder
 from vectorstore import Paper, Store
 

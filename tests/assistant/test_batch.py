@@ -19,9 +19,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assistant.answers import ANSWER_FIELDS
-from assistant.batch import BatchReport, prepare_batch, run_batch
 from assistant.errors import AnswersFileError, QuestionFileError
+from assistant.question_files.answers import ANSWER_FIELDS
+from assistant.question_files.batch import BatchReport, prepare_batch, run_batch
 from assistant.types import Answer
 from tests.fakes import EchoAssistant
 
@@ -178,7 +178,8 @@ def test_kill_minus_nine_repeats_nothing_and_loses_nothing(tmp_path: Path) -> No
     kills, chance = 0, random.Random(2)
     program = (
         "import sys; from pathlib import Path;"
-        "from assistant.batch import run_batch; from tests.fakes import EchoAssistant;"
+        "from assistant.question_files.batch import run_batch;"
+        "from tests.fakes import EchoAssistant;"
         f"run_batch(EchoAssistant(Path({str(log)!r}), 0.01), {str(questions)!r},"
         f" {str(answers)!r}, resume=True)"
     )

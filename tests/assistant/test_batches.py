@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from assistant.batches import Batches, Job
 from assistant.errors import QuestionError, QuestionFileError
+from assistant.ui.batches import Batches, Job
 from tests.fakes import ScriptedAssistant, default_stories, endless_story
 
 PATIENCE_SECONDS = 60.0

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assistant.calibration import (
+from assistant.answer.calibration import (
     FEWEST,
     FILE_NAME,
     NO_GATE,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from assistant.chat_format import CHATML, chat_format
+from assistant.llm.chat_format import CHATML, chat_format
 
 GEMMA = (
     "{{ bos_token }}{% if messages[0]['role'] == 'system' %}"

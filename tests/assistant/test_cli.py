@@ -19,7 +19,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from assistant import cli, console
+from assistant.commands import cli, console
 from assistant.settings import DEFAULT_MODEL, Settings
 from assistant.types import Done, Event, Retrieved, Sentence, Verified
 from tests.fakes import (
@@ -128,7 +128,7 @@ def test_the_version_is_printed() -> None:
 
 def test_help_loads_nothing_heavy() -> None:
     code = (
-        "import sys; from typer.testing import CliRunner; from assistant import cli;"
+        "import sys; from typer.testing import CliRunner; from assistant.commands import cli;"
         "CliRunner().invoke(cli.app, ['ask', '--help']);"
         "print([m for m in ('pydantic_settings', 'rich', 'chromadb', 'gradio', 'llama_cpp',"
         " 'onnxruntime', 'tantivy') if m in sys.modules])"

@@ -11,7 +11,7 @@ import typer
 from filelock import FileLock
 from typer.testing import CliRunner, Result
 
-from assistant import cli, console
+from assistant.commands import cli, console
 from tests.fakes import HashEmbedder
 
 runner = CliRunner()

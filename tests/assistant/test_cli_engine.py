@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from assistant.calibration import FILE_NAME
+from assistant.answer.calibration import FILE_NAME
 
 ROOT = Path(__file__).resolve().parents[2]
 QUESTIONS = ROOT / "tests" / "quality" / "dev_questions.jsonl"

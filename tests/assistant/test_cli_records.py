@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from assistant import cli, cli_records, console
+from assistant.commands import cli, cli_records, console
 from tests.fakes import HashEmbedder
 from vectorstore import Store
 
@@ -80,7 +80,7 @@ def test_a_person_sees_a_page_and_how_to_go_on(source: Path, tmp_path: Path) -> 
     source.write_text("".join(json.dumps(row) + "\n" for row in rows))
     run("ingest", source)
     code = (
-        "from assistant import cli, console\n"
+        "from assistant.commands import cli, console\n"
         "from tests.fakes import HashEmbedder\n"
         "console.open_embedder = lambda settings: HashEmbedder()\n"
         "cli.main()"

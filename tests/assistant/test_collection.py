@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from assistant.collection import LISTED, CollectionQuestion, about_collection, look_up
+from assistant.answer.collection import LISTED, CollectionQuestion, about_collection, look_up
 from assistant.resources import resource
 from tests.fakes import HashEmbedder
 from vectorstore import Paper
-from vectorstore.papers import read_papers
+from vectorstore.sources.papers import read_papers
 from vectorstore.store import Store
 
 QUESTIONS = Path(__file__).parents[1] / "quality" / "dev_questions.jsonl"

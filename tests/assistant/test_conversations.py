@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 
-from assistant import page
-from assistant.conversations import Conversations, new_id
 from assistant.errors import ConversationsError
-from assistant.turn import Turn
+from assistant.streaming.turn import Turn
+from assistant.ui import page
+from assistant.ui.conversations import Conversations, new_id
 from tests.assistant.test_page import last_turn, turns
 from tests.fakes import abstained_story, answered_story, followed_up_story, hostile_story
 

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assistant import doctor, hardware
-from assistant.catalogue import catalogue
-from assistant.engines import open_engine
-from assistant.models import pull
-from assistant.prompts import load_prompts
+from assistant import doctor
+from assistant.llm import hardware
+from assistant.llm.engines import open_engine
+from assistant.llm.prompts import load_prompts
+from assistant.model_files.catalogue import catalogue
+from assistant.model_files.models import pull
 from assistant.resources import resource
 from assistant.settings import DEFAULT_MODEL, EMBEDDING_MODEL, Settings, load_settings
 from vectorstore import Paper

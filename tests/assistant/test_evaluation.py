@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from assistant.evaluation import Verdict, judge, measure
+from assistant.quality.evaluation import Verdict, judge, measure
 from tests.fakes import PAPERS
 
 LARCH, FINCH = PAPERS[0], PAPERS[1]

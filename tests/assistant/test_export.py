@@ -7,9 +7,9 @@ import re
 import pytest
 from hypothesis import given
 
-from assistant.export import FORMATS, cited_papers, exported
-from assistant.references import citation_keys, references
-from assistant.turn import Turn
+from assistant.streaming.turn import Turn
+from assistant.ui.export import FORMATS, cited_papers, exported
+from assistant.ui.references import citation_keys, references
 from tests.assistant.test_page import Reader, last_turn, turns
 from tests.fakes import (
     HOSTILE,

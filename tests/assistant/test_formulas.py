@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assistant.formulas import typeset
+from assistant.ui.formulas import typeset
 from tests.assistant.test_page import Reader
 
 SAFE = re.compile(r"m[a-z]+|none")

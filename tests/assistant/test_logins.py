@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from assistant.cli import app
+from assistant.commands.cli import app
 from assistant.errors import ServerError, SettingsError
-from assistant.gate import Access
-from assistant.logins import Logins, read_logins
-from assistant.visitors import credentials
+from assistant.serving.gate import Access
+from assistant.serving.logins import Logins, read_logins
+from assistant.ui.visitors import credentials
 
 
 def basic(user: str, password: str) -> str:

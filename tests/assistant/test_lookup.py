@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assistant.lookup import COPIED, GUESSED, GUESSED_OF_COPY, MATCHED, Lookup
+from assistant.llm.lookup import COPIED, GUESSED, GUESSED_OF_COPY, MATCHED, Lookup
 
 TOKENS = st.lists(st.integers(0, 5), max_size=40)
 

@@ -16,7 +16,7 @@ from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 
-from assistant.gate import Access
+from assistant.serving.gate import Access
 from tests.assistant.serving import PATIENCE_SECONDS, eventually, served
 from tests.fakes import PAPERS, ScriptedAssistant, default_stories
 

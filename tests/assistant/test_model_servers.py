@@ -16,18 +16,18 @@ import httpx
 import pytest
 
 from assistant import Assistant, doctor
-from assistant.chat_format import chat_format
-from assistant.engine import Engine, StoppedError
 from assistant.errors import ModelError, ModelServerError
-from assistant.llama import Llama
-from assistant.model_address import ModelAddress
-from assistant.models import resolve
-from assistant.prompts import load_prompts
-from assistant.reader import Reader
-from assistant.remote import RemoteEngine
+from assistant.llm.chat_format import chat_format
+from assistant.llm.engine import Engine, StoppedError
+from assistant.llm.llama import Llama
+from assistant.llm.prompts import load_prompts
+from assistant.llm.reader import Reader
+from assistant.llm.remote import RemoteEngine
+from assistant.llm.states import StateCache, state_name
+from assistant.model_files.model_address import ModelAddress
+from assistant.model_files.models import resolve
 from assistant.resources import resource
 from assistant.settings import DEFAULT_MODEL, load_settings
-from assistant.states import StateCache, state_name
 from tests.assistant.model_servers import (
     KEY,
     Running,
@@ -296,7 +296,7 @@ def test_a_silent_server_counts_as_gone(server: Running) -> None:
 def test_another_server_finishes_what_a_killed_one_began_and_it_may_come_back(
     small_model: Path, server: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("assistant.model_pool.PASSED_OVER_SECONDS", 0.0)
+    monkeypatch.setattr("assistant.llm.model_pool.PASSED_OVER_SECONDS", 0.0)
     with llama_server(small_model, key=KEY) as second:
         with remote(server.url, key=KEY) as alone, alone.asking(QUESTION) as asked:
             paper = first_sent_to(second.url, server.url)

@@ -26,9 +26,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assistant import fetch, models
-from assistant.catalogue import HubSource, ModelEntry, catalogue, read_catalogue
 from assistant.errors import ModelDamagedError, ModelError, ModelMissingError
+from assistant.model_files import fetch, models
+from assistant.model_files.catalogue import HubSource, ModelEntry, catalogue, read_catalogue
 from assistant.settings import DEFAULT_MODEL, EMBEDDING_MODEL
 
 ROOT = Path(__file__).parents[2]
@@ -137,8 +137,8 @@ def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workshop:
 DRIVER = """
 import os, resource, signal, sys
 from pathlib import Path
-from assistant import models
-from assistant.catalogue import read_catalogue
+from assistant.model_files import models
+from assistant.model_files.catalogue import read_catalogue
 from assistant.errors import ModelError
 
 name, catalogue, models_dir, mischief = sys.argv[1:]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from assistant.openai_chat import ChatRequest, Script, completion
+from assistant.serving.openai_chat import ChatRequest, Script, completion
 from assistant.types import Citation, Sentence
 from tests.fakes import PAPERS, answer, citation
 

@@ -10,10 +10,10 @@ import schemathesis
 from hypothesis import HealthCheck, settings
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-from assistant.api import build_api
-from assistant.asking import Desk
-from assistant.gate import Access
-from assistant.metrics import Metrics
+from assistant.serving.api import build_api
+from assistant.serving.asking import Desk
+from assistant.serving.gate import Access
+from assistant.serving.metrics import Metrics
 from tests.assistant.serving import served
 from tests.fakes import PAPERS, ScriptedAssistant, answered_story
 

@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assistant import page
-from assistant.turn import Turn, advance, failed, stopped
+from assistant.streaming.turn import Turn, advance, failed, stopped
 from assistant.types import (
     Citation,
     Done,
@@ -25,6 +24,7 @@ from assistant.types import (
     Sentence,
     Verified,
 )
+from assistant.ui import page
 from tests.fakes import (
     HOSTILE,
     PAPERS,

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assistant.errors import PromptError
-from assistant.prompts import load_prompts
+from assistant.llm.prompts import load_prompts
 from assistant.resources import resource
 
 BUNDLED = resource("prompts/answer.toml")

@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assistant.errors import QuestionError
-from assistant.question import (
+from assistant.answer.question import (
     MOST_CHARACTERS,
     asks_for_several,
     checked,
     refers_back,
     shifts_subject,
 )
+from assistant.errors import QuestionError
 
 
 @pytest.mark.parametrize("text", ["", "   ", "?", "...!", "\x00\x01", "\u200b"])
@@ -77,6 +77,17 @@ def test_questions_about_one_thing_are_not(question: str) -> None:
         ("Why?", True),
         ("Which closed models does it beat?", True),
         ("Which benchmark compares chest X-ray pretraining methods?", False),
+        ("What is Meta-Transformer?", False),
+        ("What do swans eat?", False),
+        ("How does SalUn work?", False),
+        ("Explain unlearning", False),
+        ("Explain more", True),
+        ("Which modalities?", True),
+        ("How many parameters?", True),
+        ("What is the accuracy?", True),
+        ("What are limitations?", True),
+        ("Why does performance drop?", True),
+        ("Who are the authors?", True),
     ],
 )
 def test_follow_ups_are_rewritten_only_when_they_lean(question: str, leans: bool) -> None:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assistant.errors import QuestionFileError
-from assistant.questions import Question, history_of, read_questions
+from assistant.question_files.questions import Question, history_of, read_questions
 
 # A file is written for each example, and how fast that is is no promise of ours.
 patient = settings(deadline=None)

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from assistant.chat_format import chat_format
-from assistant.engine import StoppedError
-from assistant.llama import Llama, Span
-from assistant.prompts import load_prompts
-from assistant.reader import Reader
+from assistant.llm.chat_format import chat_format
+from assistant.llm.engine import StoppedError
+from assistant.llm.llama import Llama, Span
+from assistant.llm.prompts import load_prompts
+from assistant.llm.reader import Reader
+from assistant.llm.states import StateCache
 from assistant.resources import resource
-from assistant.states import StateCache
 from vectorstore import Paper
 
 QUESTION = "What does the method do?"
@@ -203,8 +203,8 @@ def test_guessed_runs_change_nothing_of_what_is_written(
     model: Llama, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, guessed: int, instruction: str
 ) -> None:
     def written(length: int) -> str:
-        monkeypatch.setattr("assistant.lookup.GUESSED", min(1, length))
-        monkeypatch.setattr("assistant.lookup.GUESSED_OF_COPY", length)
+        monkeypatch.setattr("assistant.llm.lookup.GUESSED", min(1, length))
+        monkeypatch.setattr("assistant.llm.lookup.GUESSED_OF_COPY", length)
         with mine.asking(QUESTION) as asked:
             asked.weigh(PAPERS[:1])
             return "".join(asked.write(PAPERS[0], 60, instruction))

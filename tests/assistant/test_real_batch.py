@@ -7,8 +7,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from assistant import Assistant
-from assistant.batch import answering_all, prepare_batch
-from assistant.run_report import write_report
+from assistant.quality.run_report import write_report
+from assistant.question_files.batch import answering_all, prepare_batch
 from vectorstore import Paper
 
 

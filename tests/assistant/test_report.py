@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from assistant import charts
-from assistant.evaluation import Verdict, judge
-from assistant.report import measures_table, report_html
+from assistant.quality import charts
+from assistant.quality.evaluation import Verdict, judge
+from assistant.quality.report import measures_table, report_html
 from assistant.types import Done
 from tests.fakes import PAPERS, answer, answered_story
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assistant.errors import QuestionFileError
-from assistant.retrieval import Judged, measure, read_judged
+from assistant.quality.retrieval import Judged, measure, read_judged
 from vectorstore import Chunk, Paper, Passage
 
 IDS = [f"p{n}" for n in range(30)]

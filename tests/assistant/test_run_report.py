@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from assistant.batch import answering_all, prepare_batch
-from assistant.run_report import write_report
+from assistant.quality.run_report import write_report
+from assistant.question_files.batch import answering_all, prepare_batch
 from tests.assistant.test_report import Nesting
 from tests.fakes import PAPERS, EchoAssistant
 

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from assistant.answer.sentences import sentence_spans
 from assistant.resources import resource
-from assistant.sentences import sentence_spans
 from vectorstore import Paper
-from vectorstore.papers import read_papers
+from vectorstore.sources.papers import read_papers
 
 SEEDS = [
     paper

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from assistant.server import bound
+from assistant.serving.server import bound
 
 
 def test_a_taken_port_is_passed_over_and_stays_taken() -> None:

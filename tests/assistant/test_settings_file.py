@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assistant import settings as module
-from assistant.conversations import Conversations
 from assistant.errors import ModelError, ModelMissingError, SettingsError
 from assistant.settings import DEFAULT_MODEL, load_settings
 from assistant.settings_file import SettingsFile, winner
-from assistant.tab_settings import Panel
+from assistant.ui.conversations import Conversations
+from assistant.ui.tab_settings import Panel
 from tests.fakes import ScriptedAssistant
 
 THEIRS = "# mine\nmax_papers = 6  # fewer\r\n\n  read_ahead=10\nnot_known = [1,\n 2]\n"

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from assistant import cli, console
-from assistant.events import event_as_dict
+from assistant.commands import cli, console
+from assistant.streaming.events import event_as_dict
 from assistant.types import Event
 from tests.fakes import (
     ScriptedAssistant,

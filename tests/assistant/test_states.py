@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assistant.states import StateCache, clear_states, state_folders, state_name
+from assistant.llm.states import StateCache, clear_states, state_folders, state_name
 
 LOTS = 10**9
 

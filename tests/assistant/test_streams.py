@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from assistant.streams import Worker
+from assistant.streaming.streams import Worker
 
 WAIT_SECONDS = 20
 

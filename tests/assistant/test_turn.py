@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assistant.turn import Turn, advance, failed, stopped, tick
+from assistant.streaming.turn import Turn, advance, failed, stopped, tick
 from assistant.types import Done, Draft, Event, Probed, Queued, Reading, Retrieved, Verified
 from tests.fakes import (
     PAPERS,

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from assistant.answer.sentences import sentence_spans
+from assistant.answer.verification import Evidence, names, numbers
 from assistant.resources import resource
-from assistant.sentences import sentence_spans
-from assistant.verification import Evidence, names, numbers
 from vectorstore import Paper
-from vectorstore.papers import read_papers
+from vectorstore.sources.papers import read_papers
 
 TITLE = 'T\\"ULU 3: Pushing Frontiers'
 ABSTRACT = (

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import pytest
 
 from assistant.errors import QuestionError
-from assistant.runs import Run, Runs, answer_turns
-from assistant.tab_chat import Conversation, _Frame, _Handlers
-from assistant.turn import Turn
+from assistant.streaming.runs import Run, Runs, answer_turns
+from assistant.streaming.turn import Turn
 from assistant.types import Event
+from assistant.ui.tab_chat import Conversation, _Frame, _Handlers
 from tests.fakes import ScriptedAssistant, answered_story, default_stories, endless_story
 
 PATIENCE_SECONDS = 30.0

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import StreamingResponse
 from starlette.routing import Mount, Route
 
-from assistant.server import bound, run
+from assistant.serving.server import bound, run
 from tests.browser.scripted_page import say
 
 OF_THE_HOP = {"connection", "host", "keep-alive", "transfer-encoding", "upgrade", "te"}

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from assistant import Assistant
-from assistant.server import serve
+from assistant.serving.server import serve
 from assistant.settings import load_settings
 from tests.browser.scripted_page import private_folders, say
 

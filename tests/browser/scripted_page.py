@@ -17,11 +17,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from assistant import catalogue
-from assistant.gate import Access
-from assistant.logins import read_logins
+from assistant.model_files import catalogue
 from assistant.resources import resource
-from assistant.server import serve
+from assistant.serving.gate import Access
+from assistant.serving.logins import read_logins
+from assistant.serving.server import serve
 from assistant.settings import Settings, load_settings
 from assistant.setup import SEEDS
 from tests.fakes import (

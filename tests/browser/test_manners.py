@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from assistant.conversations import Conversations
+from assistant.ui.conversations import Conversations
 from tests.assistant.test_page import last_turn
 from tests.browser.conftest import Journal, Visit, served
 from tests.fakes import answered_story

@@ -81,7 +81,10 @@ def test_settings_and_health_are_told_and_changed(visit: Open, journal: Journal)
     assert shown.get_by_label("Threads").input_value() == "1"
 
     shown.get_by_role("button", name="Back to the defaults").click()
-    shown.get_by_role("button", name="Back to the defaults").wait_for(state="detached")
+    from playwright.sync_api import expect
+
+    expect(shown.get_by_label("Threads")).to_have_value("")
+    expect(shown.get_by_role("button", name="Back to the defaults")).to_have_count(0)
     assert journal.used[-1] == {"threads": None}
     assert file.read_text(encoding="utf-8") == ""
 

@@ -15,7 +15,8 @@ def main() -> None:
     sys.path.insert(0, str(ROOT))
     from tests.fakes import HashEmbedder
     from tests.vectorstore.synthetic import synthetic
-    from vectorstore import Store, writing
+    from vectorstore import Store
+    from vectorstore.index import writing
 
     # Many small writes, so that a kill at any moment falls between, or into, two of them.
     writing.PAPERS_PER_EMBEDDING, writing._WRITE_SECONDS = 5, 0.0

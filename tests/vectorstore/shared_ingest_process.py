@@ -15,9 +15,9 @@ def main() -> None:
     sys.path.insert(0, str(ROOT))
     from tests.fakes import HashEmbedder
     from tests.vectorstore.synthetic import synthetic
-    from vectorstore import writing
-    from vectorstore.address import Address
+    from vectorstore.index import writing
     from vectorstore.places import ServerPlace
+    from vectorstore.remote.address import Address
 
     # Many small writes, so that a kill at any moment falls between, or into, two of them.
     writing.PAPERS_PER_EMBEDDING, writing._WRITE_SECONDS = 5, 0.0

@@ -9,7 +9,7 @@ import pytest
 
 from tests.vectorstore.test_codes import unit
 from vectorstore import Chunk, IndexDamagedError
-from vectorstore.chroma import ChromaParts, part_of
+from vectorstore.index.chroma import ChromaParts, part_of
 
 
 def chunk(key: str) -> Chunk:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from vectorstore import IndexDamagedError
-from vectorstore.codes import _EXACT_ROWS, _ROWS_PER_BLOCK, Codes
+from vectorstore.index.codes import _EXACT_ROWS, _ROWS_PER_BLOCK, Codes
 
 
 def unit(rows: int, seed: int = 0, dimension: int = 384) -> NDArray[np.float32]:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from vectorstore import DuplicatePaperError, Paper, PaperFormatError, read_papers
-from vectorstore.duplicates import SeenKeys
+from vectorstore.sources.duplicates import SeenKeys
 
 BASE = {"abstract": "We do.", "authors": ["Ida Moreau"], "year": 2020}
 

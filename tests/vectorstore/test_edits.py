@@ -14,7 +14,7 @@ from tests.fakes import HashEmbedder
 from tests.vectorstore.synthetic import synthetic
 from vectorstore import Paper, Store
 from vectorstore.edits import edited, edited_fields, with_edits_of
-from vectorstore.fields import FieldError
+from vectorstore.sources.fields import FieldError
 
 PAPER = Paper(
     "x", "Title", "An abstract.", ("A. One",), 2020, "https://x.org", "V", None, None, {"doi": "1"}

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from tests.vectorstore import samples
 from tests.vectorstore.synthetic import synthetic
 from vectorstore import Paper, read_papers
-from vectorstore.bibliographies import decode_latex
-from vectorstore.exports import EXPORTERS, latex
+from vectorstore.sources.bibliographies import decode_latex
+from vectorstore.sources.exports import EXPORTERS, latex
 
 SUFFIXES = {"bibtex": "bib", "csl-json": "json", "jsonl": "jsonl"}
 _FIELDS = (

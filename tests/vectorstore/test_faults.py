@@ -23,7 +23,8 @@ FULL_DISK = """
 import resource, signal, sys
 from tests.fakes import HashEmbedder
 from tests.vectorstore.synthetic import synthetic
-from vectorstore import Store, StoreError, writing
+from vectorstore import Store, StoreError
+from vectorstore.index import writing
 import chromadb, tantivy
 writing._PAPERS_PER_EMBEDDING, writing._WRITE_SECONDS = 5, 0.0
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

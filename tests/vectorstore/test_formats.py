@@ -22,8 +22,8 @@ from hypothesis import strategies as st
 
 from tests.vectorstore import samples
 from vectorstore import Paper, PaperFormatError, read_papers
-from vectorstore.bibliographies import decode_latex
-from vectorstore.compression import RecordStream, UnreadableError
+from vectorstore.sources.bibliographies import decode_latex
+from vectorstore.sources.compression import RecordStream, UnreadableError
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -535,7 +535,7 @@ def test_one_record_may_take_so_much_and_no_more() -> None:
 def test_a_bomb_is_refused_before_it_fills_the_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setattr("vectorstore.papers.RecordStream", _small_stream)
+    monkeypatch.setattr("vectorstore.sources.papers.RecordStream", _small_stream)
     beginnings = {
         "p.jsonl": '{"title": "',
         "p.csv": 'title,abstract\n"',

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vectorstore.fusion import MISSING, fuse
+from vectorstore.index.fusion import MISSING, fuse
 
 RANKING = st.dictionaries(
     st.text("abcdefgh", min_size=1, max_size=2), st.floats(-1e6, 1e6), max_size=20

@@ -14,8 +14,8 @@ import pytest
 from tests.fakes import HashEmbedder
 from tests.vectorstore.synthetic import synthetic
 from vectorstore import Difference, IngestReport, Paper, Store
-from vectorstore.duplicates import IndexedDuplicate, is_newer
-from vectorstore.records import Record, Records
+from vectorstore.index.records import Record, Records
+from vectorstore.sources.duplicates import IndexedDuplicate, is_newer
 
 
 @pytest.fixture
@@ -156,7 +156,7 @@ def test_a_kill_between_the_old_version_and_the_new_one_is_mended_by_the_next_ru
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("vectorstore.writing.Writer._write", killed)
+        patch.setattr("vectorstore.index.writing.Writer._write", killed)
         with pytest.raises(KeyboardInterrupt):
             index.ingest([paper("2301.00001v2")], on_duplicate=lambda _: None)
     index.ingest([paper("2301.00001v2")], on_duplicate=lambda _: None)
@@ -232,8 +232,9 @@ def test_a_digest_that_two_keys_share_is_no_duplicate(
     index: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in ("arrivals", "records"):
+        name = f"vectorstore.index.{module}.key_digest"
         # One for all DOIs, one for all titles.
-        monkeypatch.setattr(f"vectorstore.{module}.key_digest", lambda key: len(key.split()[0]))
+        monkeypatch.setattr(name, lambda key: len(key.split()[0]))
     ingest(index, paper("a", doi="10.1000/a"))
     report, told = ingest(index, paper("b", "Two", doi="10.1000/b"))
     assert (report.added, told) == (1, [])
@@ -244,7 +245,7 @@ def test_a_digest_that_two_keys_share_is_no_duplicate(
 def test_the_commands_tell_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from typer.testing import CliRunner
 
-    from assistant import cli, console
+    from assistant.commands import cli, console
 
     monkeypatch.delenv("ASSISTANT_COLLECTION", raising=False)
     monkeypatch.setenv("ASSISTANT_INDEX", str(tmp_path / "index"))

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vectorstore import IndexDamagedError, Paper
-from vectorstore.lexical import LexicalIndex
+from vectorstore.index.lexical import LexicalIndex
 
 
 @pytest.fixture
@@ -209,6 +209,6 @@ def test_among_many_papers_a_word_of_most_of_them_does_not_count(
     texts = ["model pixel", "model pixel pixel", "model graph", "model state", "model", "merge"]
     put(index, [paper(str(number), text, "") for number, text in enumerate(texts)])
     assert len(found(index, "model pixel")) == 5
-    monkeypatch.setattr("vectorstore.lexical._MANY_PAPERS", 5)
+    monkeypatch.setattr("vectorstore.index.lexical._MANY_PAPERS", 5)
     assert found(index, "model pixel") == found(index, "pixel")
     assert index.search("model", 9) == []

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from vectorstore import IndexDamagedError, IndexMismatchError
-from vectorstore.manifest import FORMAT_VERSION, MANIFEST_NAME, Manifest
+from vectorstore.index.manifest import FORMAT_VERSION, MANIFEST_NAME, Manifest
 
 MANIFEST = Manifest(FORMAT_VERSION, "minilm", 384, 1, "cosine", "0.1.0", 68)
 

@@ -30,14 +30,14 @@ from vectorstore import (
     PaperNotFoundError,
     Store,
     StoreError,
-    shared,
 )
-from vectorstore.address import DEFAULT_COLLECTION, Address
 from vectorstore.errors import ServerError, ServerUnreachableError
 from vectorstore.filters import filters
 from vectorstore.places import ServerPlace
-from vectorstore.server import Server, SharedPaper
-from vectorstore.shared import GRACE_SECONDS, SharedStore
+from vectorstore.remote import shared
+from vectorstore.remote.address import DEFAULT_COLLECTION, Address
+from vectorstore.remote.server import Server, SharedPaper
+from vectorstore.remote.shared import GRACE_SECONDS, SharedStore
 
 PROCESS = Path(__file__).with_name("shared_ingest_process.py")
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vectorstore.links import find_links
-from vectorstore.slugs import MAX_SLUG_CHARS, slug
+from vectorstore.sources.links import find_links
+from vectorstore.sources.slugs import MAX_SLUG_CHARS, slug
 
 
 @pytest.mark.parametrize(

@@ -34,8 +34,8 @@ from vectorstore import (
     Store,
     chunk_paper,
 )
-from vectorstore.folder import IndexFolder
-from vectorstore.records import close_journal
+from vectorstore.index.folder import IndexFolder
+from vectorstore.index.records import close_journal
 
 PROCESS = Path(__file__).parent / "ingest_process.py"
 

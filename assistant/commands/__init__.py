@@ -1,0 +1,1 @@
+"""The command line: flags in, one call, its result out, an exit code."""

@@ -1,0 +1,1 @@
+"""How good answers and searches are: measured, reported, and beside a baseline."""

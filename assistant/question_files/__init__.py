@@ -1,0 +1,1 @@
+"""Files of questions in, files of answers out, through kills and interruptions."""

@@ -1,0 +1,1 @@
+"""The page: its tabs, its HTML, its scripts and styles, and what it keeps."""

@@ -1,0 +1,1 @@
+"""Papers out of files of many formats, and back into them."""
