@@ -45,7 +45,7 @@ _WAITING_CORES = 1
 """Cores for each worker; the last one where a model server does the work."""
 _UNDERWAY_PER_WORKER = 4
 _QUEUED_PER_WORKER = 2
-# What is underway is small: 32 abstracts, their vectors, a question, an answer.
+# What is underway is small: 128 abstracts, their vectors, a question, an answer.
 _OBJECT_STORE_BYTES = 256_000_000
 MOST_TRIES = 4
 """A piece of work over which so many workers have died ends the run; Ray itself never gives up."""

@@ -26,7 +26,7 @@ from tests.vectorstore.synthetic import synthetic
 from vectorstore import Store, StoreError
 from vectorstore.index import writing
 import chromadb, tantivy
-writing._PAPERS_PER_EMBEDDING, writing._WRITE_SECONDS = 5, 0.0
+writing.PAPERS_PER_EMBEDDING, writing._WRITE_SECONDS = 5, 0.0
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
 try:

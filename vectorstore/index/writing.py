@@ -29,9 +29,9 @@ from vectorstore.types import Chunk, Embedder, Paper
 logger = logging.getLogger(__name__)
 
 PAPERS_PER_BATCH = 256
-PAPERS_PER_EMBEDDING = 32
+PAPERS_PER_EMBEDDING = 128
 # What a kill may cost: papers are written at the latest when this much work has gathered.
-_WRITE_SECONDS = 1.5
+_WRITE_SECONDS = 3.0
 
 KnownVectors = Callable[[Paper], NDArray[np.float32] | None]
 """Vectors of a paper's chunks that need not be computed, shape (chunks, dimension)."""
