@@ -206,10 +206,12 @@ def chart(rows: Sequence[dict[str, Any]], path: Path) -> None:
         times.plot(sizes, [row[f"search, {kind} ms"] for row in rows], style, label=kind)
     times.plot(list(_TARGETS), list(_TARGETS.values()), "kv", label="target of p95")
     times.set(xscale="log", yscale="log", xlabel="papers", title="Search, ms")
-    times.yaxis.set_major_formatter(matplotlib.ticker.ScalarFormatter())
+    for formatter in (times.yaxis.set_major_formatter, times.yaxis.set_minor_formatter):
+        formatter(matplotlib.ticker.ScalarFormatter())
     times.legend()
     papers, seconds, megabytes = np.array(rows[-1]["course"]).T
-    rates.plot(papers[1:], np.diff(papers) / np.diff(seconds))
+    marks = np.linspace(0, len(papers) - 1, 60).astype(int)
+    rates.plot(papers[marks[1:]], np.diff(papers[marks]) / np.diff(seconds[marks]))
     rates.set(xlabel="papers in the index", title="Papers a second (vectors given)")
     memory.plot(papers, megabytes)
     memory.set(xlabel="papers in the index", title="Memory while ingesting, MB")
