@@ -113,8 +113,10 @@ def short(number: int, version: int = 0) -> Paper:
 
 
 def test_an_index_is_the_same_to_the_bit_also_if_a_worker_dies(
-    cluster: Cluster, tmp_path: Path
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # So that each worker is given several pieces.
+    monkeypatch.setattr("vectorstore.ahead.PAPERS_PER_EMBEDDING", 32)
     first = [short(number) for number in range(300)]
     # Changed, unchanged, new ones, two of one id, and one that is there under another id.
     twin = Paper("twin", first[5].title, first[5].abstract, year=first[5].year)
