@@ -10,7 +10,6 @@ read before. What follows for a cluster is arithmetic and labelled so.
 from __future__ import annotations
 
 import json
-import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -27,7 +26,6 @@ from assistant import Assistant
 from assistant.commands.console import open_embedder
 from assistant.commands.ray_engine import Cluster
 from assistant.llm.hardware import cpu_name, usable_cores
-from assistant.question_files.answers import Fields
 from assistant.question_files.batch import answer_fields, answering_all
 from assistant.question_files.questions import Question
 from assistant.resources import resource
@@ -44,8 +42,8 @@ NODES, CORES_PER_NODE = 4, 16
 MANY_PAPERS, MANY_QUESTIONS = 10**7, 10**6
 WRITTEN_PER_SECOND = 300
 """Papers, vectors given, by the one process that writes; measured by `benchmarks.scale`."""
-GPU_PREFILL, GPU_DECODE = 10_000, 1_000
-"""Tokens a second over all slots of a model server with one GPU: assumed, not measured."""
+GPU_PER_HOUR = 8_954
+"""Questions of one process on an H100, each paper new; measured by `benchmarks.pubmedqa`."""
 
 console = Console(width=120)
 
@@ -82,10 +80,9 @@ def main(
         index = Path(folder) / "index"
         with Store.create(index, open_embedder(settings)) as store:
             store.ingest(bundled)
-        asked, rows = _answering(settings.changed(index=index), questions)
-    runs["questions answered"] = asked
+        runs["questions answered"] = _answering(settings.changed(index=index), questions)
     _print_rates(runs)
-    _print_arithmetic(runs["papers embedded"], runs["questions answered"], rows)
+    _print_arithmetic(runs["papers embedded"], runs["questions answered"])
 
 
 def _timed(name: str, results: Callable[[], Iterable[int]], *, started: float | None = None) -> Run:
@@ -130,11 +127,10 @@ def _embedding(settings: Settings, bundled: Sequence[Paper], most: int) -> list[
     return [*runs, *_by_workers(there)]
 
 
-def _answering(settings: Settings, most: int) -> tuple[list[Run], list[Fields]]:
+def _answering(settings: Settings, most: int) -> list[Run]:
     lines = map(json.loads, QUESTIONS.read_text(encoding="utf-8").splitlines())
     single = [row["question"] for row in lines if row["kind"] == "single"]
     questions = [Question(str(n), text) for n, text in enumerate(single[:most])]
-    rows: list[Fields] = []
 
     def there(cluster: Cluster) -> Iterator[int]:
         work = [([question], question) for question in questions]
@@ -147,11 +143,11 @@ def _answering(settings: Settings, most: int) -> tuple[list[Run], list[Fields]]:
 
         def here() -> Iterator[int]:
             for question in questions:
-                rows.append(answer_fields(answering_all(assistant), question))
+                answer_fields(answering_all(assistant), question)
                 yield 1
 
         local = _timed(f"local, {usable_cores()} threads", here)
-    return [local, *_by_workers(there)], rows
+    return [local, *_by_workers(there)]
 
 
 def _print_rates(runs: dict[str, list[Run]]) -> None:
@@ -164,15 +160,10 @@ def _print_rates(runs: dict[str, list[Run]]) -> None:
     console.print(table)
 
 
-def _print_arithmetic(
-    embedding: Sequence[Run], answering: Sequence[Run], rows: Sequence[Fields]
-) -> None:
+def _print_arithmetic(embedding: Sequence[Run], answering: Sequence[Run]) -> None:
     cores = NODES * CORES_PER_NODE
     embedded = embedding[-1].rate / usable_cores() * cores
     answered = answering[-1].rate / usable_cores() * cores
-    prefilled = statistics.mean(row["tokens"]["prefilled"] for row in rows)
-    decoded = statistics.mean(row["tokens"]["decoded"] for row in rows)
-    on_gpu = 1 / (prefilled / GPU_PREFILL + decoded / GPU_DECODE)
     written = min(embedded, WRITTEN_PER_SECOND)
     console.print(
         f"""
@@ -182,9 +173,7 @@ Arithmetic, not measured: {NODES} nodes of {CORES_PER_NODE} such cores, as fast 
     ({MANY_PAPERS / embedded / 3600:.1f} if writing were free).
   {MANY_QUESTIONS:,} questions, on papers that are read: {answered:.1f} a second,
     {MANY_QUESTIONS / answered / 3600:.0f} hours.
-  The same on one model server with a GPU, {prefilled:.0f} tokens read and {decoded:.0f} written a
-    question, assuming {GPU_PREFILL:,} and {GPU_DECODE:,} a second: {on_gpu:.1f} a second,
-    {MANY_QUESTIONS / on_gpu / 3600:.0f} hours.""",
+  The same by one process on an H100, papers new: {MANY_QUESTIONS / GPU_PER_HOUR:.0f} hours.""",
         highlight=False,
     )
 
