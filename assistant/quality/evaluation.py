@@ -244,12 +244,14 @@ def _of_kind(kind: str, verdicts: Sequence[Verdict]) -> list[Measure]:
         titles = {title for title, rank in _ranks(verdict).items() if rank <= depth}
         return len(verdict.gold & titles)
 
-    gold = sum(len(v.gold) for v in verdicts)
-    cited = sum(len(v.cited) for v in verdicts)
-    strays = sum(len(v.stray) for v in verdicts)
+    # Of the others only the facts are known.
+    papers_known = [v for v in verdicts if v.gold]
+    gold = sum(len(v.gold) for v in papers_known)
+    cited = sum(len(v.cited) for v in papers_known)
+    strays = sum(len(v.stray) for v in papers_known)
     facts = [met for v in verdicts for met in v.facts_met]
     best = [
-        max((1 / r for t, r in _ranks(v).items() if t in v.gold), default=0.0) for v in verdicts
+        max((1 / r for t, r in _ranks(v).items() if t in v.gold), default=0.0) for v in papers_known
     ]
     return [
         _share(kind, "right", sum(v.right for v in verdicts), len(verdicts)),
@@ -268,7 +270,9 @@ def _of_kind(kind: str, verdicts: Sequence[Verdict]) -> list[Measure]:
             sum(retrieved(v, RETRIEVED_DEEP) for v in verdicts),
             gold,
         ),
-        Measure(kind, "MRR of the retrieval", statistics.fmean(best), f"{len(best)}"),
+        Measure(
+            kind, "MRR of the retrieval", statistics.fmean(best) if best else None, f"{len(best)}"
+        ),
     ]
 
 

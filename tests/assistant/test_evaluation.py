@@ -51,6 +51,17 @@ def test_a_right_answer_is_right_in_every_measure() -> None:
     assert found["papers read before", "first text shown, median"] == 2.0
 
 
+def test_where_the_papers_are_not_known_nothing_is_said_of_them() -> None:
+    unknown = judge(row(papers=[]))
+    found = values(unknown)
+    assert found["single", "facts met"] == 1.0
+    names = ("citation precision", "citation recall", "MRR of the retrieval")
+    assert [found["single", name] for name in names] == [None] * 3
+    # A row without papers changes nothing in what the others give.
+    both = values(unknown, judge(row()))
+    assert [both["single", name] for name in names] == [1.0] * 3
+
+
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
