@@ -15,7 +15,7 @@ override Q := $(value Q)
 export Q
 
 .DEFAULT_GOAL := help
-.PHONY: help chat ask test bench lint format lock clean ready
+.PHONY: help chat ask test fuzz bench lint format lock clean ready
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -34,6 +34,10 @@ test: ## Set everything up and run all tests
 	@"$$PYTHON" -m bootstrap test
 	@$(MAKE) --no-print-directory lint
 	@$(BIN)/python -m pytest
+
+fuzz: ## Run the tests that draw examples with ten times as many, drawn anew; takes long
+	@"$$PYTHON" -m bootstrap test
+	@$(BIN)/python -m pytest -m hypothesis --hypothesis-profile=fuzz --hypothesis-seed="$$(date +%s)"
 
 bench: ## Set everything up and time it, beside other ways to ask; takes about 25 minutes
 	@"$$PYTHON" -m bootstrap bench

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, assume, example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from bootstrap import __main__ as entry
@@ -198,7 +198,7 @@ def _make_ask(folder: Path, question: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=settings().max_examples * 3 // 5)
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1))
 @example("what does it cost: $5, $$, $(shell exit 1) or ${HOME}?")
 @example("""a 'single', a "double" and a `back` quote; a # and a \\""")

@@ -71,6 +71,8 @@ def normalize(text: str) -> str:
         The text to index or to analyse; applying ``normalize`` again changes nothing more in
         ordinary prose.
     """
+    # First of all, so that one text in two encodings is one text to every rule below.
+    text = unicodedata.normalize("NFC", text)
     if "\\" in text or "$" in text or "^" in text or "~" in text or "{" in text:
         text = _strip_latex(text)
     return " ".join(_DASHES.sub(" - ", _fold(text)).split())
@@ -98,10 +100,11 @@ def _command(match: re.Match[str]) -> str:
 def _fold(text: str) -> str:
     if text.isascii():
         return text.replace("\0", " ").replace("`", "'")
-    text = unicodedata.normalize("NFKD", text.translate(_MARKS).translate(_LETTERS))
+    # Marks before: some decompose to other marks. Letters after: some bear accents, such as "ǽ".
+    text = unicodedata.normalize("NFKD", text.translate(_MARKS))
     kept = (
         char
         for char in text
         if not unicodedata.combining(char) and not "\ud800" <= char <= "\udfff"
     )
-    return "".join(kept).translate(_MARKS).replace("\0", " ")
+    return "".join(kept).translate(_MARKS).translate(_LETTERS).replace("\0", " ")

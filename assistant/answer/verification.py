@@ -221,8 +221,14 @@ class Evidence:
 
 def flatten(text: str) -> str:
     """Letters and digits alone, without accents, case or LaTeX: names compare by it."""
-    plain = unicodedata.normalize("NFKD", _LATEX.sub(r"\1", text)).casefold()
-    return "".join(char for char in plain if char.isalnum())
+    return "".join(char for char in _unaccented(text) if char.isalnum())
+
+
+def _unaccented(text: str) -> str:
+    """Return a text in lower case without accents and LaTeX, however its letters are encoded."""
+    plain = _LATEX.sub(r"\1", unicodedata.normalize("NFC", text))
+    folded = unicodedata.normalize("NFKD", plain).casefold()
+    return "".join(char for char in folded if not unicodedata.combining(char))
 
 
 @functools.cache
@@ -241,9 +247,7 @@ def stem_of(word: str) -> str:
 
 def words_of(text: str) -> list[str]:
     """Lowercase words, accents and LaTeX removed; numbers by value, also those in words."""
-    plain = unicodedata.normalize("NFKD", _LATEX.sub(r"\1", text)).casefold()
-    plain = "".join(char for char in plain if not unicodedata.combining(char))
-    return [_canonical(match.group()) for match in _TOKEN.finditer(plain)]
+    return [_canonical(match.group()) for match in _TOKEN.finditer(_unaccented(text))]
 
 
 def _canonical(word: str) -> str:

@@ -30,7 +30,7 @@ def address() -> Iterator[str]:
 
 
 @schema.parametrize()
-@settings(max_examples=15, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=settings().max_examples // 6, suppress_health_check=list(HealthCheck))
 def test_every_operation_keeps_its_description(case: Any, address: str) -> None:
     # No schema can say that the last message must be the user's.
     unsaid = [positive_data_acceptance] if case.path == "/v1/chat/completions" else []

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from assistant.answer.sentences import sentence_spans
-from assistant.answer.verification import Evidence, names, numbers
+from assistant.answer.verification import Evidence, flatten, names, numbers, words_of
 from assistant.resources import resource
 from vectorstore import Paper
 from vectorstore.sources.papers import read_papers
@@ -100,6 +101,14 @@ def test_a_sentence_of_another_paper_is_not_supported() -> None:
         checks = [own.check(other.abstract[a:b]) for a, b in sentence_spans(other.abstract)]
         passed = [check for check in checks if check.sound and check.support >= 0.7]
         assert len(passed) <= 1, (paper.title, other.title)
+
+
+@given(st.text() | st.text("Aæøıéñ\u0301\u0308\\{}$^~\"' 12"))
+@example("\\À")
+def test_composed_and_decomposed_text_have_the_same_words(text: str) -> None:
+    composed, decomposed = (unicodedata.normalize(form, text) for form in ("NFC", "NFD"))
+    assert words_of(composed) == words_of(decomposed) == words_of(text)
+    assert flatten(composed) == flatten(decomposed) == flatten(text)
 
 
 @given(st.text(max_size=300))

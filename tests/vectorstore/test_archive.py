@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from filelock import FileLock
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -152,7 +152,6 @@ any_paper = st.builds(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.lists(any_paper, max_size=5))
 def test_whatever_a_paper_holds_comes_back(tmp_path: Path, papers: list[Paper]) -> None:
     path = tmp_path / "any.zip"
@@ -235,7 +234,7 @@ def archived(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=3 * settings().max_examples)
 @given(st.data())
 def test_a_changed_byte_is_noticed_or_changes_nothing(archived: Path, data: st.DataObject) -> None:
     raw = bytearray(archived.read_bytes())
@@ -250,7 +249,7 @@ def test_a_changed_byte_is_noticed_or_changes_nothing(archived: Path, data: st.D
         assert found == contents(archived)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=settings().max_examples * 3 // 5)
 @given(st.data())
 def test_a_file_that_was_cut_short_is_refused(archived: Path, data: st.DataObject) -> None:
     raw = archived.read_bytes()

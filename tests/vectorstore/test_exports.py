@@ -93,7 +93,9 @@ records = st.fixed_dictionaries(
         "type": st.sampled_from(["article", "inproceedings", "thesis", "x", "paper-conference"]),
     },
 )
-HERE = settings(suppress_health_check=list(HealthCheck), deadline=None, max_examples=150)
+HERE = settings(
+    suppress_health_check=list(HealthCheck), max_examples=settings().max_examples * 3 // 2
+)
 
 
 @HERE
@@ -235,7 +237,7 @@ def test_no_papers_are_an_empty_file_of_the_format() -> None:
 # --- BibTeX --------------------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=4 * settings().max_examples)
 @given(text=texts, title=st.booleans())
 @example(text="costs $5 and $6", title=False)
 def test_latex_is_undone_by_the_reader(text: str, title: bool) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vectorstore import IndexDamagedError, Paper
@@ -81,9 +81,7 @@ def slow_scores(papers: list[Paper], query: list[str]) -> dict[str, float]:
     return {p.id: score for p, score in zip(papers, sums, strict=True) if score}
 
 
-@settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None
-)
+@settings(max_examples=settings().max_examples // 4)
 @given(abstracts=ABSTRACTS, query=st.lists(st.sampled_from(WORDS[:6]), min_size=1, max_size=5))
 def test_scores_equal_a_slow_independent_reference(
     tmp_path_factory: pytest.TempPathFactory, abstracts: list[str], query: list[str]
@@ -191,7 +189,7 @@ def test_a_damaged_index_is_an_error_for_the_user(tmp_path: Path) -> None:
 
 
 @given(abstracts=ABSTRACTS, wanted=st.lists(st.sampled_from(WORDS), min_size=1, max_size=3))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
+@settings(max_examples=settings().max_examples // 4)
 def test_the_papers_that_hold_every_word_are_all_found_and_counted(
     tmp_path_factory: pytest.TempPathFactory, abstracts: list[str], wanted: list[str]
 ) -> None:

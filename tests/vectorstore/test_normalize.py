@@ -3,7 +3,7 @@ from __future__ import annotations
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from vectorstore import normalize
@@ -54,10 +54,26 @@ def test_the_result_can_be_stored_anywhere(text: str) -> None:
     assert plain == " ".join(plain.split())
 
 
-@given(st.text(st.characters(categories=["Lu", "Ll", "Nd", "Zs", "Po"], exclude_characters="\\")))
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("Ǽ", "AE"),  # a ligature with an accent
+        ("Ǿ", "O"),  # a stroke and an accent
+        ("ǟ é^2 and ü_{i}", "a e2 and u i"),  # behind an accented letter
+        ("\u212b \u1ffd \u1fef \u037e", "A ' ' ;"),  # canonically another character
+    ],
+)
+def test_accented_letters_are_folded_in_every_encoding(text: str, plain: str) -> None:
+    for each in (text, unicodedata.normalize("NFC", text), unicodedata.normalize("NFD", text)):
+        assert normalize(each) == plain
+
+
+@given(st.text() | st.text("Ææßøıaeéñ\u0301\u0308\u0327^_{}$\\\"'~ 12"))
+@example("Ǽ")
+@example("é^2")
 def test_composed_and_decomposed_text_are_the_same(text: str) -> None:
     composed, decomposed = (unicodedata.normalize(form, text) for form in ("NFC", "NFD"))
-    assert normalize(composed) == normalize(decomposed)
+    assert normalize(composed) == normalize(decomposed) == normalize(text)
 
 
 @given(st.text("abcXYZ .,;:!?()-0123456789éüñ\n"))

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from vectorstore import Paper, PaperFormatError, read_papers
@@ -386,7 +386,6 @@ def test_records_are_read_as_they_are_asked_for(monkeypatch: pytest.MonkeyPatch)
     assert stream.served < 100_000
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     content=st.binary(max_size=300)
     | st.text('{}[]",:\\ntileabsrc \x00', max_size=120).map(lambda text: text.encode()),
