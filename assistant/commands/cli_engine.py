@@ -11,8 +11,11 @@ from assistant.commands.options import ENGINE, JsonFlag, configured
 
 # No `from __future__ import annotations`: the options below are made of these annotations.
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from assistant.quality.evaluation import Verdict
     from assistant.settings import Settings
+    from vectorstore import Paper
 
 QUERY_PAPERS = 20
 
@@ -122,9 +125,11 @@ def evaluate(
 ) -> None:
     """Measure the answers to a file of questions whose papers and facts are known.
 
-    Rows hold `question` and, beside it, `kind`, `papers` (titles that a right answer cites; or
-    `any_of`, a list of such lists), `facts` (groups of strings, one of each must occur) and
-    `history`. The answers, and why each counts as right or wrong, go into FOLDER.
+    Rows hold `question` and, beside it, `kind` (single, multi, followup, adversarial, count,
+    unanswerable), `papers` (titles that a right answer cites; or `any_of`, a list of such lists),
+    `also` (titles that it may cite), `facts` (groups of strings, one of each must occur), `wrong`
+    (strings that it must not show as fact), `answer` (the reference, shown beside ours), `note`
+    and `history`. The answers, and why each counts as right or wrong, go into FOLDER.
 
     --retrieval takes queries and judgements in the layout of BEIR instead (JSON Lines with `_id`
     and `text`; tab-separated query-id, corpus-id, score) and measures how well and how fast the
@@ -152,6 +157,7 @@ def evaluate(
     columns = {"ours": output / "answers.jsonl"}
     with console.open_assistant(settings) as assistant:
         papers = list(assistant.store.papers())
+        _note_missing_papers(questions, papers)
         with terminal.counting("reading", len(papers), "papers") as progress:
             assistant.warm(papers, progress=progress)
         with terminal.stage("answering"):
@@ -162,6 +168,21 @@ def evaluate(
                 run_batch(plain, questions, columns["plain"], resume=resume, force=force)
     verdicts = {name: _verdicts(path) for name, path in columns.items()}
     _show_measures(verdicts, output, f"Answers to {Path(questions).name}")
+
+
+def _note_missing_papers(questions: str, papers: "Sequence[Paper]") -> None:
+    """Say if papers that the questions ask for are not in the collection."""
+    from assistant.quality.evaluation import gold_titles
+    from assistant.question_files.questions import QuestionFile
+
+    with QuestionFile(questions) as asked:
+        wanted = {title for question in asked for title in gold_titles(question.columns)}
+    known = {name for paper in papers for name in (paper.id, paper.title)}
+    if missing := wanted - known:
+        console.terminal().note(
+            f"{len(missing)} of {len(wanted)} papers that answers should cite are not in the "
+            f"collection, such as: {min(missing)}"
+        )
 
 
 def _measure_retrieval(settings: "Settings", queries: Path, qrels: Path) -> None:
@@ -245,7 +266,8 @@ def _verdicts(answers: Path) -> list["Verdict"]:
 
 def _show_measures(columns: dict[str, list["Verdict"]], output: Path, title: str) -> None:
     from assistant.escaping import json_text
-    from assistant.quality.report import measures_table, report_html
+    from assistant.quality.measures import measures_table
+    from assistant.quality.report import report_html
 
     rows = [
         [kind, name, *("" if each is None else f"{each} ({each.count})" for each in values)]
@@ -255,7 +277,12 @@ def _show_measures(columns: dict[str, list["Verdict"]], output: Path, title: str
     terminal.table(("kind", "measure", *columns), rows)
     with (output / "verdicts.jsonl").open("w", encoding="utf-8") as file:
         for verdict in columns["ours"]:
-            row = {"id": verdict.row["id"], "right": verdict.right, "why": verdict.problems}
+            row = {
+                "id": verdict.row["id"],
+                "right": verdict.right,
+                "why": verdict.problems,
+                "wrong_shown": verdict.wrong_shown,
+            }
             file.write(json_text(row) + "\n")
     report = output / "report.html"
     report.write_text(report_html(columns, title), encoding="utf-8")

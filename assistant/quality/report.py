@@ -1,6 +1,6 @@
 """The report of an evaluation: one HTML file with tables, charts, and every question in detail.
 
-Knows nothing of how answers come about. All that stands in it is escaped by the template engine.
+All text that comes from questions, papers and answers is escaped by the template engine.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from assistant.quality import charts
-from assistant.quality.evaluation import Measure, Verdict, facts_of, measure
+from assistant.quality.evaluation import Verdict, facts_of, wrong_of
+from assistant.quality.measures import DIRECT_WORDS, measures_table
+from assistant.question_files.questions import several
 from assistant.templates import template
 
 Columns = Mapping[str, Sequence[Verdict]]
@@ -19,28 +21,36 @@ _TEMPLATE = "report.html"
 
 
 def report_html(columns: Columns, title: str) -> str:
-    """Draw the report.
+    """Return the report as HTML.
 
     Args:
-        columns: At least one system; all were asked the same questions.
-        title: What was measured.
+        columns: At least one system; the second and later ones may have been asked fewer questions.
+        title: Name of what was measured.
     """
     ours = next(iter(columns.values()))
+    others = [
+        (name, {verdict.row.get("id"): verdict for verdict in verdicts})
+        for name, verdicts in list(columns.items())[1:]
+    ]
     return template(_TEMPLATE).render(
         title=title,
         systems=list(columns),
         table=measures_table(columns),
         charts=_charts(columns),
-        questions=[_question(verdict) for verdict in ours],
+        questions=[
+            {
+                **_question(verdict),
+                "others": [
+                    (name, _counted(found[verdict.row.get("id")]))
+                    for name, found in others
+                    if verdict.row.get("id") in found
+                ],
+            }
+            for verdict in ours
+        ],
         wrong=sum(not verdict.right for verdict in ours),
         model=ours[0].row["model"] if ours else "",
     )
-
-
-def measures_table(columns: Columns) -> list[tuple[str, str, list[Measure | None]]]:
-    """The lines of the table: kind, name, and the measure of each system that has it."""
-    tables = [{(m.kind, m.name): m for m in measure(verdicts)} for verdicts in columns.values()]
-    return [(kind, name, [table.get((kind, name)) for table in tables]) for kind, name in tables[0]]
 
 
 def _charts(columns: Columns) -> list[str]:
@@ -98,19 +108,21 @@ def _question(verdict: Verdict) -> dict[str, Any]:
     ranks = sorted(row["passages"], key=lambda passage: -passage["score"])
     rank_of = {passage["paper_id"]: rank for rank, passage in enumerate(ranks, start=1)}
     return {
+        **_counted(verdict),
         "id": row.get("id", ""),
         "kind": verdict.kind,
-        "right": verdict.right,
-        "status": verdict.status,
         "question": row["question"],
-        "history": row.get("history") or [],
+        "history": [
+            each.get("question") if isinstance(each, dict) else each for each in _history(row)
+        ],
         "standalone": row["standalone_question"],
-        "why": verdict.problems or ("as it should be",),
-        "unsupported": verdict.unsupported,
-        "text": row["text"],
         "sentences": row["sentences"],
-        "citations": row["citations"],
+        "reference": row.get("answer") or "",
+        "note": row.get("note") or "",
         "facts": list(zip(facts_of(row), verdict.facts_met, strict=True)),
+        "wrong_strings": [(each, each in verdict.wrong_shown) for each in wrong_of(row)],
+        "gold": [(title, title in verdict.cited) for title in sorted(verdict.gold)],
+        "also": several(row.get("also")),
         "passages": [
             {
                 **passage,
@@ -122,4 +134,28 @@ def _question(verdict: Verdict) -> dict[str, Any]:
         ],
         "timings": row["timings"],
         "tokens": row["tokens"],
+    }
+
+
+def _history(row: Mapping[str, Any]) -> list[Any]:
+    history = row.get("history") or []
+    return history if isinstance(history, list) else [history]
+
+
+def _counted(verdict: Verdict) -> dict[str, Any]:
+    """Return an answer, and how it counted."""
+    row = verdict.row
+    return {
+        "right": verdict.right,
+        "status": verdict.status,
+        "why": verdict.problems or ("as it should be",),
+        "wrong_shown": verdict.wrong_shown,
+        "unsupported": verdict.unsupported,
+        "direct": verdict.direct_answer,
+        "text": row["text"],
+        "citations": row["citations"],
+        "words": verdict.words,
+        "within": [(words, verdict.facts_within(words)) for words in DIRECT_WORDS]
+        if verdict.facts_met
+        else [],
     }

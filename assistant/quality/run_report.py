@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from assistant.quality import charts
-from assistant.quality.evaluation import Measure, Verdict, is_judged, judge, measure, unsupported
+from assistant.quality.evaluation import Verdict, is_judged, judge, unsupported
+from assistant.quality.measures import Measure, measure
 from assistant.question_files.answers import Fields, Rows, json_row
 from assistant.question_files.questions import Question
 from assistant.templates import template

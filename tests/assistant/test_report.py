@@ -10,7 +10,8 @@ import pytest
 
 from assistant.quality import charts
 from assistant.quality.evaluation import Verdict, judge
-from assistant.quality.report import measures_table, report_html
+from assistant.quality.measures import measures_table
+from assistant.quality.report import report_html
 from assistant.types import Done
 from tests.fakes import PAPERS, answer, answered_story
 
