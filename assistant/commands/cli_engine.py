@@ -114,6 +114,9 @@ def evaluate(
         tuple[Path, Path] | None,
         typer.Option(metavar="QUERIES QRELS", help="Measure the search alone."),
     ] = None,
+    claims: Annotated[
+        Path | None, typer.Option(metavar="CLAIMS", help="Measure the sentence check alone.")
+    ] = None,
     output: Annotated[
         Path, typer.Option("-o", "--output", metavar="FOLDER", help="Where the answers go.")
     ] = Path("evaluation"),
@@ -135,23 +138,37 @@ def evaluate(
     and `text`; tab-separated query-id, corpus-id, score) and measures how well and how fast the
     search of the index finds the judged papers, without a language model.
 
+    --claims takes JSON Lines with `sentence`, `paper` (its title), `label` (supported or
+    unsupported), `type` and `span` (the places of the abstract that hold it), and measures which
+    of the sentences the check lets pass. The verdicts go into FOLDER/claims.jsonl.
+
     Examples:
       assistant eval dev_questions.jsonl -o report
       assistant eval dev_questions.jsonl -o report --baseline plain
       assistant eval --retrieval queries.jsonl qrels.tsv
+      assistant eval --claims claims.jsonl -o report
     """
+    if sum(each is not None for each in (questions, retrieval, claims)) != 1:
+        raise typer.BadParameter(
+            "give one of QUESTIONS, --retrieval QUERIES QRELS, and --claims CLAIMS"
+        )
+    if baseline not in (None, "plain"):
+        raise typer.BadParameter("the one baseline is: plain")
+    if retrieval is not None:
+        _measure_retrieval(settings, *retrieval)
+    elif claims is not None:
+        _measure_claims(settings, claims, output)
+    elif questions is not None:
+        plain = baseline is not None
+        _measure_answers(settings, questions, output, plain=plain, resume=resume, force=force)
+
+
+def _measure_answers(
+    settings: "Settings", questions: str, output: Path, *, plain: bool, resume: bool, force: bool
+) -> None:
     from assistant.quality.plain import open_plain
     from assistant.question_files.batch import run_batch
 
-    if retrieval is not None:
-        if questions is not None:
-            raise typer.BadParameter("give QUESTIONS or --retrieval, not both")
-        _measure_retrieval(settings, *retrieval)
-        return
-    if questions is None:
-        raise typer.BadParameter("give QUESTIONS, or --retrieval QUERIES QRELS")
-    if baseline not in (None, "plain"):
-        raise typer.BadParameter("the one baseline is: plain")
     terminal = console.terminal()
     output.mkdir(parents=True, exist_ok=True)
     columns = {"ours": output / "answers.jsonl"}
@@ -162,10 +179,10 @@ def evaluate(
             assistant.warm(papers, progress=progress)
         with terminal.stage("answering"):
             run_batch(assistant, questions, columns["ours"], resume=resume, force=force)
-        if baseline:
+        if plain:
             columns["plain"] = output / "plain.jsonl"
-            with open_plain(assistant) as plain, terminal.stage("asking the plain pipeline"):
-                run_batch(plain, questions, columns["plain"], resume=resume, force=force)
+            with open_plain(assistant) as pipeline, terminal.stage("asking the plain pipeline"):
+                run_batch(pipeline, questions, columns["plain"], resume=resume, force=force)
     verdicts = {name: _verdicts(path) for name, path in columns.items()}
     _show_measures(verdicts, output, f"Answers to {Path(questions).name}")
 
@@ -204,6 +221,32 @@ def _measure_retrieval(settings: "Settings", queries: Path, qrels: Path) -> None
         ("query, p95", f"{1000 * report.p95_seconds:.1f} ms"),
     ]
     terminal.table((f"{report.queries} queries", "mean"), rows)
+
+
+def _measure_claims(settings: "Settings", path: Path, output: Path) -> None:
+    from assistant.escaping import json_text
+    from assistant.quality.claims import (
+        HEADER,
+        check_claims,
+        claims_table,
+        lexical_check,
+        read_claims,
+    )
+
+    claims = read_claims(path)
+    terminal = console.terminal()
+    with console.open_store(settings) as store:
+        papers = {name: paper for paper in store.papers() for name in (paper.title, paper.id)}
+        check = lexical_check(store.document_frequency, len(store))
+        with terminal.stage("checking"):
+            checked = list(check_claims(claims, papers, check))
+    if left := len(claims) - len(checked):
+        terminal.note(f"{left} of {len(claims)} claims are about papers not in the collection")
+    terminal.table(HEADER, claims_table(checked))
+    output.mkdir(parents=True, exist_ok=True)
+    verdicts = output / "claims.jsonl"
+    verdicts.write_text("".join(json_text(each.as_dict()) + "\n" for each in checked), "utf-8")
+    terminal.note(f"verdicts and quotes: {verdicts}")
 
 
 @configured(*ENGINE)

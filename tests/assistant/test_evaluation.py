@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -36,6 +38,9 @@ def row(**changes: Any) -> dict[str, Any]:
         "tokens": {"papers_read": 0},
         **changes,
     }
+
+
+QUALITY = Path(__file__).resolve().parent.parent / "quality"
 
 
 def values(*verdicts: Verdict) -> dict[tuple[str, str], float | None]:
@@ -209,3 +214,33 @@ def test_abstention_is_measured_both_ways() -> None:
     assert found["unanswerable", "abstained (recall)"] == 1.0
     assert found["unanswerable", "abstention precision"] == 0.5
     assert found["answerable", "declined"] == 0.5
+
+
+@pytest.mark.parametrize("path", sorted(QUALITY.glob("questions/*.jsonl")), ids=lambda p: p.stem)
+def test_the_reference_answers_of_the_question_files_count_as_right(path: Path) -> None:
+    columns = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    assert len(columns) == len({each["id"] for each in columns}) == 90
+    for each in columns:
+        answerable = bool(each["papers"])
+        verdict = judge(
+            {
+                **row(),
+                "wrong": None,
+                **each,
+                "text": each["answer"],
+                "status": "answered" if answerable else "abstained",
+                "citations": [
+                    {
+                        "number": 1,
+                        "paper_id": title,
+                        "title": title,
+                        "start": 0,
+                        "end": 0,
+                        "quote": "",
+                    }
+                    for title in each["papers"]
+                ],
+            }
+        )
+        assert verdict.answerable is answerable
+        assert (verdict.problems, verdict.wrong_shown) == ((), ()), each["id"]
