@@ -69,8 +69,10 @@ def _open_default() -> Assistant:
     from assistant.settings import load_settings
     from assistant.setup import ensure_ready
 
-    settings = load_settings()
-    ensure_ready(settings, Terminal())
+    settings, terminal = load_settings(), Terminal()
+    for notice in settings.notices:
+        terminal.note(notice)
+    ensure_ready(settings, terminal)
     return Assistant(settings)
 
 

@@ -23,6 +23,7 @@ from assistant.model_files.catalogue import catalogue
 from assistant.model_files.model_address import ModelAddress, is_served
 from assistant.model_files.models import resolve, verify
 from assistant.settings import EMBEDDING_MODEL, Settings
+from assistant.settings_sources import NO_FILES_OPTION
 from vectorstore.index.folder import can_write
 
 if TYPE_CHECKING:
@@ -78,10 +79,10 @@ def examine(settings: Settings, *, full: bool = False) -> list[Finding]:
             on a GPU.
 
     Returns:
-        The findings, in the order of the parts: Python, processor, GPU, models, index, disk,
-        network.
+        The findings, in the order of the parts: Python, settings, processor, GPU, models, index,
+        disk, network.
     """
-    findings = [_python(), *_packages()]
+    findings = [_python(), *_packages(), *_settings(settings)]
     build = _build(findings)
     if build is not None:
         findings += _cpu(build)
@@ -131,6 +132,20 @@ def _version(name: str) -> str | None:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return None
+
+
+# Settings
+
+
+def _settings(settings: Settings) -> Iterator[Finding]:
+    for notice in settings.notices:
+        yield Finding("warning", "settings", notice, f"{NO_FILES_OPTION} passes such files over")
+    by_source: dict[str, list[str]] = {}
+    for name, source in settings.origins.items():
+        where = str(source.path) if source.path else source.kind
+        by_source.setdefault(where, []).append(name)
+    for where, names in by_source.items():
+        yield Finding("ok", "settings", f"from {where}: {', '.join(sorted(names))}")
 
 
 # Processor

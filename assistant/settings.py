@@ -2,26 +2,31 @@
 
 Each field's default and help text live here and nowhere else; the environment name is
 ``ASSISTANT_`` and the field's name in capitals.
+
+The working folder may be somebody else's: a server that its `assistant.toml` names never gets a key
+from anywhere else, and that such a file is in use is said (`Settings.notices`).
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from platformdirs import user_cache_path, user_config_path, user_data_path
 from pydantic import Field, PrivateAttr, SecretStr, ValidationError, field_validator
-from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
+    EnvSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
-    TomlConfigSettingsSource,
 )
 
 from assistant.errors import SettingsError
+from assistant.model_files.model_address import is_served
+from assistant.settings_sources import NO_FILES_OPTION, NO_FILES_VARIABLE, Source, read_file
 from vectorstore.collections import Collections, checked_name
 from vectorstore.remote.address import Address
 
@@ -32,16 +37,23 @@ APP = "abstract-assistant"
 DEFAULT_COLLECTION = "default"
 DEFAULT_MODEL = "qwen2.5-coder-1.5b-instruct-q4_k_m"
 EMBEDDING_MODEL = "all-minilm-l6-v2"
+MOST_THREADS = 512
+"""Threads of one model; llama.cpp ends the process if it is given more (GGML_MAX_N_THREADS)."""
+MOST_LAYERS = 999
+"""Layers that can be placed on a GPU; the largest models have fewer than 200."""
 
 
 class Settings(BaseSettings):
-    """Everything that can be chosen; frozen once made."""
+    """Everything that can be chosen; frozen once made.
+
+    Made by `load_settings`. The class itself takes what it is given, and reads nothing else.
+    """
 
     model_config = SettingsConfigDict(
         env_prefix="ASSISTANT_",
         frozen=True,
         extra="forbid",
-        toml_file=None,
+        allow_inf_nan=False,
         protected_namespaces=(),
     )
 
@@ -55,7 +67,10 @@ class Settings(BaseSettings):
         None, ge=1, le=256, description="requests to a model server at once; default: its slots"
     )
     model_timeout: float = Field(
-        120.0, gt=0, description="seconds of silence after which a model server counts as dead"
+        120.0,
+        gt=0,
+        le=1e6,
+        description="seconds of silence after which a model server counts as dead",
     )
     model_template: Path | None = Field(
         None,
@@ -90,19 +105,23 @@ class Settings(BaseSettings):
     states_gigabytes: float = Field(
         4.0,
         ge=0,
+        le=1e6,
         description="disk space for KV states; least recently used go first; 0 keeps none",
     )
-    gpu_layers: int | Literal["auto"] = Field(
+    gpu_layers: Annotated[int, Field(ge=-1, le=MOST_LAYERS)] | Literal["auto"] = Field(
         "auto", description="layers of the model to place on a GPU; auto = as many as there are"
     )
     threads: int | None = Field(
-        None, ge=1, description="threads of the model; default: one for each core"
+        None,
+        ge=1,
+        le=MOST_THREADS,
+        description="threads of the model; default: one for each core",
     )
     max_papers: int = Field(
         8, ge=1, le=14, description="papers that are retrieved, and that the model reads"
     )
     read_ahead: int = Field(
-        100, ge=0, description="papers that the chat page reads while nobody asks"
+        100, ge=0, le=1_000_000_000, description="papers that the chat page reads while nobody asks"
     )
     conversations: Path = Field(
         default_factory=lambda: user_data_path(APP) / "conversations.sqlite3",
@@ -123,21 +142,20 @@ class Settings(BaseSettings):
     cors_origins: tuple[str, ...] = Field(
         (), description="web sites whose scripts may use the API, as a JSON list"
     )
-    _flags: frozenset[str] = PrivateAttr(frozenset())
+    _origins: Mapping[str, Source] = PrivateAttr(default_factory=dict)
+    _notices: tuple[str, ...] = PrivateAttr(())
 
     @classmethod
     def settings_customise_sources(
         cls,
-        settings_cls: type[BaseSettings],
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - pydantic's signature
         init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic's signature
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Flags before environment before the two places of `assistant.toml`."""
-        files = (TomlConfigSettingsSource(settings_cls, each) for each in settings_files()[::-1])
-        sources = (init_settings, env_settings, *files)
-        return tuple(_OnePlace(settings_cls, each) for each in sources)
+        """Only what is given; `load_settings` reads everything else, and notes where it was."""
+        return (init_settings,)
 
     @field_validator("collection")
     @classmethod
@@ -150,7 +168,7 @@ class Settings(BaseSettings):
         return Collections(self.collections_dir, {DEFAULT_COLLECTION: _default_index()})
 
     def changed(self, **flags: Any) -> Settings:
-        """The same settings, but for some.
+        """The same settings, but for some; None puts one back to its default.
 
         Raises:
             SettingsError: A name is unknown or a value out of range.
@@ -158,14 +176,21 @@ class Settings(BaseSettings):
         named = (name for name in ("index", "store") if name in self.model_fields_set)
         place = next(named, "collection")
         left_out = _PLACES if _PLACES & flags.keys() else _PLACES - {place}
-        made = load_settings(**(self.model_dump(exclude=set(left_out)) | flags))
-        made._flags = self._flags
+        given = {name: value for name, value in flags.items() if value is not None}
+        kept = {**self.model_dump(exclude={*left_out, *flags}), **_checked_places(given)}
+        made = _made(kept, {name: Source("flags") for name in flags})
+        made._origins, made._notices = self._origins, self._notices
         return made
 
     @property
-    def flags(self) -> frozenset[str]:
-        """Names of the settings that were given when the program was started."""
-        return self._flags
+    def origins(self) -> Mapping[str, Source]:
+        """Where the settings that are not at their defaults came from when they were loaded."""
+        return self._origins
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What the user has to be told about where these settings came from."""
+        return self._notices
 
     @property
     def is_default_index(self) -> bool:
@@ -201,7 +226,7 @@ class Settings(BaseSettings):
 
         if self.store is None:
             return FolderPlace(self.index)
-        token = self.store_token.get_secret_value() if self.store_token else None
+        token = None if self.store_token is None else self.store_token.get_secret_value()
         return ServerPlace(Address.parse(self.store), self.index, token)
 
     @property
@@ -210,28 +235,10 @@ class Settings(BaseSettings):
         return -1 if self.gpu_layers == "auto" else self.gpu_layers
 
 
-class _OnePlace(PydanticBaseSettingsSource):
-    """A source whose place of the papers gives way to any place of an earlier source."""
-
-    def __init__(self, settings_cls: type[BaseSettings], source: PydanticBaseSettingsSource):
-        super().__init__(settings_cls)
-        self._source = source
-
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        return self._source.get_field_value(field, field_name)
-
-    def __call__(self) -> dict[str, Any]:
-        values = self._source()
-        if _PLACES & self.current_state.keys():
-            return {name: value for name, value in values.items() if name not in _PLACES}
-        given = [name for name in sorted(_PLACES) if name in values]
-        if len(given) > 1:
-            reason = f"{' and '.join(given)} are given, and each says where the papers are"
-            raise SettingsError(reason, name=given[0], hint="give one of them")
-        return values
-
-
 _PLACES = frozenset({"index", "collection", "store"})
+"""Settings each of which says where the papers are; the nearest source that has one wins."""
+_KEYS = {"model": "model_key", "store": "store_token"}
+"""Settings that name a server, each with the one that holds the key for it."""
 
 
 def _home(chosen: Mapping[str, Any]) -> Path:
@@ -250,26 +257,121 @@ def settings_files() -> list[Path]:
     return [user_config_path(APP) / "assistant.toml", Path("assistant.toml")]
 
 
-def load_settings(**flags: Any) -> Settings:
+def load_settings(*, files: bool = True, **flags: Any) -> Settings:
     """Settings with the given flags on top; a flag that is None counts as not given.
+
+    Args:
+        files: False passes all settings files over.
+        **flags: Settings by name.
+
+    Raises:
+        SettingsError: A name is unknown, a value out of range, or a file cannot be used.
+    """
+    given = {name: value for name, value in flags.items() if value is not None}
+    values: dict[str, Any] = {}
+    origins: dict[str, Source] = {}
+    local: Mapping[str, Any] = {}
+    for source, found in _sources(given, files=files):
+        if source.kind == "local file":
+            local = found
+        outdone = values.keys() | (_PLACES if _PLACES & values.keys() else set())
+        left = {name: value for name, value in found.items() if name not in outdone}
+        values |= _checked_places(left)
+        origins |= dict.fromkeys(left, source)
+    notices = [*_notices_of_files(origins), *_withhold_keys(values, origins, local)]
+    made = _made(values, origins)
+    made._origins, made._notices = origins, tuple(notices)
+    return made
+
+
+def _sources(
+    flags: Mapping[str, Any], *, files: bool
+) -> Iterator[tuple[Source, Mapping[str, Any]]]:
+    """Yield all sources and what they set, the nearest first."""
+    yield Source("flags"), flags
+    try:
+        yield Source("environment"), EnvSettingsSource(Settings)()
+    except ValueError as error:  # a list that is no JSON
+        raise SettingsError(
+            f"a variable of the environment cannot be used: {error}",
+            name="environment",
+            hint='a list is written as JSON, such as ["https://example.org"]',
+        ) from error
+    if not files or os.environ.get(NO_FILES_VARIABLE):
+        return
+    own, local = (path.resolve() for path in settings_files())
+    if local != own:
+        yield Source("local file", local), read_file(local)
+    yield Source("own file", own), read_file(own)
+
+
+def _checked_places(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the values, at most one of which says where the papers are.
+
+    Raises:
+        SettingsError: Two of them do.
+    """
+    given = sorted(_PLACES & values.keys())
+    if len(given) > 1:
+        reason = f"{' and '.join(given)} are given, and each says where the papers are"
+        raise SettingsError(reason, name=given[0], hint="give one of them")
+    return values
+
+
+def _notices_of_files(origins: Mapping[str, Source]) -> Iterator[str]:
+    """Yield what is to be said about a file of the working folder."""
+    local = {name: each.path for name, each in origins.items() if each.kind == "local file"}
+    for path in set(local.values()):
+        yield f"settings of {path} are in use: {', '.join(sorted(local))}"
+
+
+def _withhold_keys(
+    values: dict[str, Any], origins: dict[str, Source], local: Mapping[str, Any]
+) -> Iterator[str]:
+    """Take out keys for servers that a file of the working folder names; yield what was done.
+
+    Args:
+        values: The settings; changed.
+        origins: Where they come from; changed.
+        local: All that the file of the working folder sets.
+    """
+    for address, key in _KEYS.items():
+        source = origins.get(address)
+        if source is None or source.kind != "local file" or origins.get(key) is source:
+            continue
+        named = str(values[address])
+        if address == "model" and not is_served(named):
+            continue
+        if values.pop(key, None) is not None:
+            yield (
+                f"{named} does not get the {key} given elsewhere ({origins[key].describe(key)}), "
+                f"since {source.path} names this server; to send it, give {address} there too"
+            )
+        # Empty, not absent: for a missing token Chroma would look into the environment itself.
+        values[key], origins[key] = local.get(key, ""), source
+
+
+def _made(values: Mapping[str, Any], origins: Mapping[str, Source]) -> Settings:
+    """Return checked settings of these values.
 
     Raises:
         SettingsError: A name is unknown or a value out of range.
     """
-    given = {name: value for name, value in flags.items() if value is not None}
     try:
-        made = Settings(**given)
-        made._flags = frozenset(given)
+        return Settings(**values)
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0]) if first["loc"] else "settings"
         # Of a secret, pydantic counts "items".
         is_short = first["type"] == "too_short" and name == "api_key"
         reason = "it needs 16 characters or more" if is_short else first["msg"]
-        raise SettingsError(f"setting {name}: {reason}", name=name, hint=_nearest(name)) from error
-    except ValueError as error:  # a toml file that does not parse
-        raise SettingsError(str(error), name="assistant.toml", hint="mend the file") from error
-    return made
+        hint = _nearest(name)
+        source = origins.get(name)
+        where = ""
+        if source is not None and source.kind != "flags":
+            where = f" ({source.describe_line(name)})"
+            hint += f"; or pass the file over with {NO_FILES_OPTION}" if source.path else ""
+        raise SettingsError(f"setting {name}{where}: {reason}", name=name, hint=hint) from error
 
 
 def _nearest(name: str) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 
 from assistant.errors import SettingsError
 from assistant.settings import Settings, settings_files
+from assistant.settings_sources import unusable
 
 _WRITING = threading.Lock()
 
@@ -67,15 +68,6 @@ class SettingsFile:
                     document.pop(name, None)
             self._write(document.as_string())
 
-    def put_back(self, text: str) -> None:
-        """Make it what `text` once returned.
-
-        Raises:
-            SettingsError: The file cannot be written.
-        """
-        with _WRITING:
-            self._write(text)
-
     def _parsed(self) -> Any:
         import tomlkit
         from tomlkit.exceptions import TOMLKitError
@@ -103,18 +95,10 @@ class SettingsFile:
             raise self._complaint(f"cannot be written: {error}") from error
 
     def _complaint(self, what: str) -> SettingsError:
-        return SettingsError(f"{self.path} {what}", name=self.path.name, hint="mend the file")
+        return unusable(self.path, what)
 
 
 def winner(name: str, settings: Settings) -> str:
     """What wins over the user's file when the program starts, in words; empty if nothing does."""
-    if name in settings.flags:
-        return f"--{name.replace('_', '-')} on the command line"
-    variable = f"ASSISTANT_{name.upper()}"
-    if any(each.upper() == variable for each in os.environ):
-        return f"{variable} in the environment"
-    _, *nearer = settings_files()
-    for path in nearer:
-        if name in SettingsFile(path).values():
-            return str(path.resolve())
-    return ""
+    source = settings.origins.get(name)
+    return "" if source is None or source.kind == "own file" else source.describe(name)

@@ -97,7 +97,12 @@ class Assistant:
     def __init__(
         self, settings: Settings | None = None, *, first: Assistant | None = None, **flags: Any
     ) -> None:
-        self.settings = load_settings(**flags) if settings is None else settings.changed(**flags)
+        if settings is None:
+            self.settings = load_settings(**flags)
+            for notice in self.settings.notices:
+                logger.warning(notice)
+        else:
+            self.settings = settings.changed(**flags)
         self._first = first or self
         self._others: dict[str, Assistant] = {}
         self._models: LoadedModels = first._models if first else LoadedModels(self.settings)

@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from assistant.commands import console
+from assistant.settings_sources import NO_FILES_OPTION
+
 if TYPE_CHECKING:
     from vectorstore.filters import Filters
 
@@ -79,6 +82,10 @@ _VERBOSE = Annotated[
         help="Tell what is going on; twice: with tracebacks.",
     ),
 ]
+_NO_SETTINGS_FILES = Annotated[
+    bool,
+    typer.Option(NO_FILES_OPTION, show_default=False, help="Pass over every assistant.toml."),
+]
 STORE = ("collection", "index", "store", "offline")
 """What a command needs that works on the papers alone."""
 ENGINE = ("collection", "index", "store", "model", "gpu_layers", "threads", "offline")
@@ -144,12 +151,20 @@ def configured(*names: str) -> Callable[[Callable[..., None]], Callable[..., Non
             from assistant.settings import load_settings
 
             _start_logging(arguments.pop("verbose"))
+            files = not arguments.pop("no_settings_files")
             flags = {name: arguments.pop(name) for name in names}
-            command(load_settings(**flags), **arguments)
+            settings = load_settings(files=files, **flags)
+            for notice in settings.notices:
+                console.terminal().note(notice)
+            command(settings, **arguments)
 
         own = list(inspect.signature(command).parameters.values())[1:]
         added = [_keyword(name, _OPTIONS[name], None) for name in names]
-        parameters = [*own, *added, _keyword("verbose", _VERBOSE, 0)]
+        common = [
+            _keyword("no_settings_files", _NO_SETTINGS_FILES, False),
+            _keyword("verbose", _VERBOSE, 0),
+        ]
+        parameters = [*own, *added, *common]
         keyword_only = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters]
         run.__name__, run.__doc__ = command.__name__, keeping_lines(command.__doc__ or "")
         run.__annotations__ = {p.name: p.annotation for p in parameters}

@@ -48,6 +48,8 @@ class Overview:
     """Where changes are saved."""
     saved: frozenset[str] = frozenset()
     """Names of the settings that the file sets."""
+    problem: str = ""
+    """Why the file cannot be used; empty if it can."""
     winners: Mapping[str, str] = field(default_factory=dict)
     """What wins over the file when the program starts, by the name of the setting."""
 
@@ -140,7 +142,9 @@ def _running(value: Overview) -> str:
 def _saved(value: Overview, names: Sequence[str]) -> str:
     """Where some settings are saved, what wins over that, and the way back."""
     saved = [name for name in names if name in value.saved]
-    if saved:
+    if value.problem:
+        told = f"A change cannot be saved: {_text(value.problem)}."
+    elif saved:
         told = (
             f"Saved in <code>{_at(value.file)}</code>. "
             f'<button type="button" class="link to-default" data-names="{" ".join(saved)}">'

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from assistant.errors import ModelError
+from assistant.errors import ModelError, SettingsError
 from assistant.llm.ahead import Progress
 from assistant.model_files.model_address import is_served
 from assistant.resources import asset
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     import gradio as gr
 
+_CHANGING = threading.Lock()
 CHANGEABLE = ("model", "threads", "gpu_layers")
 """Settings that may be changed here."""
 _SHOWN_ELSEWHERE = (*CHANGEABLE, "offline", "conversations")
@@ -94,6 +95,7 @@ class Panel:
             if name not in _SHOWN_ELSEWHERE
         }
         file = SettingsFile()
+        saved, problem = _saved(file)
         return page_settings.overview(
             Overview(
                 models=_models(settings),
@@ -108,7 +110,8 @@ class Panel:
                 offline=settings.offline,
                 others=others,
                 file=str(file.path),
-                saved=frozenset(file.values()),
+                saved=saved,
+                problem=problem,
                 winners={each: won for each in CHANGEABLE if (won := winner(each, settings))},
             )
         )
@@ -125,9 +128,9 @@ class Panel:
         if "model" in wanted:
             changes["model"] = self._offered(str(wanted["model"]))
         if "threads" in wanted:
-            changes["threads"] = int(wanted["threads"]) if wanted["threads"] else None
+            changes["threads"] = wanted["threads"] or None
         if layers := wanted.get("gpu_layers"):
-            changes["gpu_layers"] = "auto" if layers == "auto" else int(layers)
+            changes["gpu_layers"] = layers
         self._change(changes)
         return True
 
@@ -137,14 +140,23 @@ class Panel:
         return True
 
     def _change(self, changes: Mapping[str, Any]) -> None:
+        """Go on with other settings, and save them once they have proved to work.
+
+        If a setting ends the process, the file has not changed, and the next start goes well.
+        """
+        checked = self.assistant.settings.changed(**changes)
+        wanted = {name: getattr(checked, name) for name in changes}
+        _check_threads(wanted.get("threads"))
         file = SettingsFile()
-        before = file.text()
-        file.save(changes)
-        try:
-            self.assistant.use(**changes)
-        except Exception:
-            file.put_back(before)
-            raise
+        with _CHANGING:
+            file.values()  # a file that cannot be used is told before anything is changed
+            before = {name: getattr(self.assistant.settings, name) for name in changes}
+            self.assistant.use(**wanted)
+            try:
+                file.save(wanted)
+            except SettingsError:
+                self.assistant.use(**before)
+                raise
 
     def _offered(self, model: str) -> str:
         """A name of the list: whoever may open the page must not reach other files or hosts."""
@@ -208,6 +220,26 @@ def build(_blocks: gr.Blocks, assistant: Configurable, kept: Conversations) -> N
         ),
         js_on_load=asset("tab_settings.js"),
     )
+
+
+def _saved(file: SettingsFile) -> tuple[frozenset[str], str]:
+    """Return the names of the settings that a file sets, and why it cannot be used."""
+    try:
+        return frozenset(file.values()), ""
+    except SettingsError as error:
+        return frozenset(), str(error)
+
+
+def _check_threads(threads: int | None) -> None:
+    """Raise a SettingsError if there are more than cores: answers would be slower for everybody."""
+    from assistant.llm.hardware import usable_cores
+
+    if threads is not None and threads > (cores := usable_cores()):
+        raise SettingsError(
+            f"{threads} threads are more than the {cores} cores of this machine",
+            name="threads",
+            hint=f"at most {cores}, or nothing for the default",
+        )
 
 
 def _models(settings: Settings) -> tuple[ModelRow, ...]:

@@ -104,7 +104,7 @@ def test_more_threads_than_cores_and_an_interrupted_fetch_are_warnings(tmp_path:
     left_over = tmp_path / "models_dir" / ".staging" / "tiny"
     left_over.mkdir(parents=True)
     (left_over / "part").write_bytes(b"x" * 1000)
-    findings = doctor.examine(settings_for(tmp_path, threads=4096))
+    findings = doctor.examine(settings_for(tmp_path, threads=512))
     warnings = {finding.topic for finding in findings if finding.level == "warning"}
     assert {"threads", "disk"} <= warnings
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from assistant import settings as module
 from assistant.errors import ModelError, ModelMissingError, SettingsError
+from assistant.llm.hardware import usable_cores
 from assistant.settings import DEFAULT_MODEL, load_settings
 from assistant.settings_file import SettingsFile, winner
 from assistant.ui.conversations import Conversations
@@ -53,8 +54,6 @@ def test_what_is_not_changed_stays_to_the_character(file: SettingsFile) -> None:
     assert file.text() == THEIRS + "threads = 2\n"
     file.save({"threads": None})
     assert file.text() == THEIRS
-    file.put_back("")
-    assert file.text() == ""
 
 
 names = st.sampled_from(["threads", "model", "gpu_layers"])
@@ -70,7 +69,7 @@ def test_other_lines_stay_whatever_is_saved(
 ) -> None:
     text = "\n".join(line for line in lines if "''" not in line) + "\n"
     file = SettingsFile(tmp_path_factory.mktemp("file") / "assistant.toml")
-    file.put_back(text)
+    file.path.write_text(text, encoding="utf-8")
     before = tomllib.loads(text)
     for name, value in changes:
         file.save({name: value})
@@ -150,6 +149,84 @@ def test_what_wins_is_told_beside_what_is_saved(
     monkeypatch.setenv("ASSISTANT_THREADS", "2")
     told = panel.overview(None, "")
     assert "<code>ASSISTANT_THREADS in the environment</code> wins" in told
+
+
+class Trying(ScriptedAssistant):
+    """Notes what is in the file while it tries a setting, which may end the process."""
+
+    ends = False
+
+    def use(self, **changes: object) -> None:
+        self.used.append({"file": SettingsFile().text(), **changes})
+        if self.ends:
+            raise SystemExit("aborted")
+
+
+def test_a_setting_is_saved_only_after_it_worked(file: SettingsFile) -> None:
+    assistant = Trying({})
+    Panel(assistant, Conversations(None)).use({"gpu_layers": "3"}, "")
+    assert assistant.used == [{"file": "", "gpu_layers": 3}]
+    assert file.text() == "gpu_layers = 3\n"
+    assistant.ends = True
+    with pytest.raises(SystemExit):
+        Panel(assistant, Conversations(None)).use({"gpu_layers": "4"}, "")
+    assert file.text() == "gpu_layers = 3\n"
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {"threads": "100000000"},
+        {"threads": 10**30},
+        {"threads": "-1"},
+        {"threads": "many"},
+        {"gpu_layers": "100000000"},
+        {"gpu_layers": "-2"},
+        {"gpu_layers": ["auto"]},
+    ],
+)
+def test_a_number_that_would_end_the_process_is_not_even_tried(
+    file: SettingsFile, wanted: dict[str, object]
+) -> None:
+    assistant = Trying({})
+    with pytest.raises(SettingsError):
+        Panel(assistant, Conversations(None)).use(wanted, "")
+    assert assistant.used == []
+    assert not file.path.exists()
+
+
+def test_more_threads_than_cores_are_refused_with_the_most(file: SettingsFile) -> None:
+    cores = usable_cores()
+    with pytest.raises(SettingsError) as refused:
+        Panel(Trying({}), Conversations(None)).use({"threads": cores + 1}, "")
+    assert f"at most {cores}" in refused.value.hint
+    assert not file.path.exists()
+
+
+def test_what_cannot_be_saved_is_not_applied(folders: Path) -> None:
+    assistant = Trying({})
+    (folders / "config").symlink_to("/proc/nothing")  # a folder that cannot be made
+    with pytest.raises(SettingsError, match="cannot be written"):
+        Panel(assistant, Conversations(None)).use({"gpu_layers": 3}, "")
+    assert [each["gpu_layers"] for each in assistant.used] == [3, "auto"]
+
+
+def test_a_file_that_cannot_be_used_is_told_and_nothing_is_tried(file: SettingsFile) -> None:
+    assistant = Trying({})
+    started = load_settings()
+    file.path.parent.mkdir(parents=True)
+    file.path.write_text("threads = = 2", encoding="utf-8")
+
+    class Running(Trying):
+        settings = started
+
+    assistant = Running({})
+    panel = Panel(assistant, Conversations(None))
+    assert "cannot be saved: the settings file" in panel.overview(None, "")
+    with pytest.raises(SettingsError, match="is no TOML"):
+        panel.use({"gpu_layers": 3}, "")
+    assert assistant.used == []
+    assert file.text() == "threads = = 2"
 
 
 def test_what_cannot_be_applied_is_not_saved(file: SettingsFile) -> None:

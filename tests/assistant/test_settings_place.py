@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,7 +46,7 @@ def test_the_nearest_word_wins(
     value = str(wanted) if first == "index" else "mine"
     (other,) = {"index", "collection"} - {first}
     levels = ["flag", "environment", "here", "home"]
-    flags: dict[str, str] = {}
+    flags: dict[str, Any] = {}
     for each in levels[levels.index(level) :]:
         name, text = (first, value) if each == level else (other, "other")
         if each == "flag":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,7 +39,7 @@ def test_a_server_takes_the_place_of_the_folder(
         {"store": "http://host", "collection": "papers"},
     ],
 )
-def test_what_cannot_be_meant_is_refused(flags: dict[str, object]) -> None:
+def test_what_cannot_be_meant_is_refused(flags: dict[str, Any]) -> None:
     with pytest.raises(SettingsError) as refused:
         load_settings(**flags)
     assert "secret" not in str(refused.value)

@@ -534,6 +534,39 @@ def test_a_token_is_sent_and_its_absence_is_told(chroma: ChromaServer, tmp_path:
         ]
 
 
+def test_credentials_of_chromas_own_go_only_where_they_are_meant_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: set[str] = set()
+
+    def noting(request: BaseHTTPRequestHandler, body: bytes) -> tuple[int, bytes]:
+        seen.add(request.headers.get("Authorization") or "")
+        return 401, b"who are you?"
+
+    provider = "chromadb.auth.token_authn.TokenAuthClientProvider"
+    with answering(noting) as url:
+        machines = Machines(url, tmp_path, "papers")
+
+        def connect(token: str | None) -> None:
+            seen.clear()
+            with pytest.raises(ServerError, match="wants a token"):
+                machines.place("one", token).create(HashEmbedder())
+
+        # A file of the working folder, which may be somebody else's.
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / ".env").write_text(
+            f"CHROMA_CLIENT_AUTH_PROVIDER={provider}\nCHROMA_CLIENT_AUTH_CREDENTIALS=planted\n"
+        )
+        connect(None)
+        assert seen == {""}
+        monkeypatch.setenv("CHROMA_CLIENT_AUTH_PROVIDER", provider)
+        monkeypatch.setenv("CHROMA_CLIENT_AUTH_CREDENTIALS", "sesame")
+        connect(None)
+        assert "Bearer sesame" in seen
+        connect("")
+        assert seen == {""}
+
+
 @pytest.mark.parametrize("status", [200, 404, 410, 500])
 def test_what_is_no_chroma_server_is_told(tmp_path: Path, status: int) -> None:
     with answering(lambda *_: (status, json.dumps({"error": "?"}).encode())) as url:

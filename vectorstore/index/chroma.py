@@ -194,7 +194,9 @@ class ChromaParts:
             path = self._path(part)
             path.mkdir(parents=True, exist_ok=True)
             self._client = chromadb.PersistentClient(
-                _alias(path, next(_openings)), settings=Settings(anonymized_telemetry=False)
+                _alias(path, next(_openings)),
+                # A file `.env` of the working folder, which Chroma would read, is not ours.
+                settings=Settings(_env_file=None, anonymized_telemetry=False),
             )
             self._open = part
         return self._client.get_or_create_collection(

@@ -132,8 +132,8 @@ class Server:
 
         Args:
             address: Of the collection.
-            token: Sent with every request; None for what Chroma's own settings
-                (``CHROMA_CLIENT_AUTH_PROVIDER`` and so on) say.
+            token: Sent with every request. An empty one sends none. None sends what Chroma's own
+                variables (``CHROMA_CLIENT_AUTH_PROVIDER`` and so on) say.
         """
         self.address = address
         self._token = token
@@ -393,16 +393,16 @@ class Server:
         if self._client is None:
             self._greet()
             auth: dict[str, Any] = {}
-            if self._token:
-                auth["chroma_client_auth_provider"] = (
-                    "chromadb.auth.token_authn.TokenAuthClientProvider"
-                )
-                auth["chroma_client_auth_credentials"] = self._token
+            if self._token is not None:
+                provider = "chromadb.auth.token_authn.TokenAuthClientProvider"
+                auth["chroma_client_auth_provider"] = provider if self._token else None
+                auth["chroma_client_auth_credentials"] = self._token or None
             client = chromadb.HttpClient(
                 self.address.host,
                 self.address.port,
                 ssl=self.address.scheme == "https",
-                settings=Settings(anonymized_telemetry=False, **auth),
+                # A file `.env` of the working folder, which Chroma would read, is not ours.
+                settings=Settings(_env_file=None, anonymized_telemetry=False, **auth),
             )
             # By itself the client would wait for ever.
             client._server._session.timeout = httpx.Timeout(  # type: ignore[attr-defined]
@@ -419,7 +419,7 @@ class Server:
         )
         if answer.status_code in _REFUSED:
             # Without a token of ours Chroma's own settings may have one.
-            if self._token:
+            if self._token is not None:
                 raise self._refused()
         elif not answer.is_success or "nanosecond heartbeat" not in answer.text:
             raise ServerError(
