@@ -20,9 +20,17 @@ class Metrics:
     """Counters of one server."""
 
     def __init__(self) -> None:
-        from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+        from prometheus_client import (
+            CollectorRegistry,
+            Counter,
+            Gauge,
+            Histogram,
+            ProcessCollector,
+        )
 
         self._registry: CollectorRegistry = CollectorRegistry()
+        # Processor time, memory and open files of this process, on Linux.
+        ProcessCollector(registry=self._registry)
         self._requests = Counter(
             "assistant_http_requests",
             "Requests by route and status.",
