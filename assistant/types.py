@@ -39,9 +39,39 @@ class Sentence:
     text: str
     citations: tuple[Citation, ...]
     support: float
-    """Share of its content words, weighted by IDF, that the cited abstract holds; in [0, 1]."""
+    """Estimated probability that the cited sentences say it, in [0, 1]; 1 for a quotation."""
     verbatim: bool = False
     """The sentence is a quotation, shown in place of one that failed or left out a number."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedSentence:
+    """One sentence of a text that was compared with the papers.
+
+    Attributes:
+        sentence: As it stands in the text.
+        verdict: ``supported``, ``contradicted``, ``not_found``, or ``no_claim`` for a sentence that
+            was not compared because it claims nothing about a paper.
+        reason: Why it is not supported, for the reader; empty if it is.
+        support: Estimated probability that the cited paper says it, in [0, 1].
+        citations: The places that support or contradict it; numbered through the whole text.
+    """
+
+    sentence: str
+    verdict: Literal["supported", "contradicted", "not_found", "no_claim"]
+    reason: str
+    support: float
+    citations: tuple[Citation, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the JSON contract."""
+        return {
+            "sentence": self.sentence,
+            "verdict": self.verdict,
+            "reason": self.reason,
+            "support": round(self.support, 3),
+            "citations": [citation_fields(citation) for citation in self.citations],
+        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,8 +71,8 @@ ADAPTERS = {"assistant/langchain.py": "langchain_core", "assistant/llamaindex.py
 
 LAYERS = {
     "assistant": (
-        "model_files", "llm", "streaming", "answer", "question_files", "quality", "ui", "serving",
-        "commands",
+        "model_files", "llm", "streaming", "checking", "answer", "question_files", "quality", "ui",
+        "serving", "commands",
     ),
     "vectorstore": ("sources", "index", "remote"),
 }  # fmt: skip

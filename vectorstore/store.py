@@ -221,6 +221,22 @@ class Store:
             raise self._not_found(paper_id)
         return found[paper_id].paper
 
+    def paper_named(self, name: str) -> Paper:
+        """Return the paper with an id or, whatever its case, an exact title.
+
+        Raises:
+            PaperNotFoundError: If there is none; the hint names the closest ids.
+        """
+        found = self._parts.records.get([name])
+        if found:
+            return found[name].paper
+        title = " ".join(name.split()).casefold()
+        near = self.search(name) if title else ()
+        for passage in near:
+            if " ".join(passage.paper.title.split()).casefold() == title:
+                return passage.paper
+        raise self._not_found(name)
+
     def known(self, ids: Iterable[str]) -> set[str]:
         """Return those of the ids that the index has a paper for."""
         return set(self._parts.records.entries(list(ids)))

@@ -12,9 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from assistant.answer.sentences import Span, sentence_spans
 from assistant.answer.verification import Evidence, content_words
-from assistant.answer.writing import Claim, plain, without_markers
+from assistant.answer.writing import Claim
+from assistant.checking.citations import Citations
+from assistant.checking.markers import plain, without_markers
+from assistant.checking.sentences import sentence_spans
 from assistant.types import (
     Answer,
     Citation,
@@ -26,7 +28,6 @@ from assistant.types import (
     Tokens,
 )
 from vectorstore import Paper, Passage
-from vectorstore.chunking import chunk_paper
 
 if TYPE_CHECKING:
     from vectorstore.filters import Filters
@@ -59,7 +60,7 @@ class Answering:
     """Of the papers that met the question, by id, best first."""
     probed: dict[str, float] = field(default_factory=dict)
     sentences: list[Sentence] = field(default_factory=list)
-    citations: list[Citation] = field(default_factory=list)
+    cited: Citations = field(default_factory=Citations)
 
     @property
     def standalone(self) -> str | None:
@@ -98,7 +99,7 @@ class Answering:
             return None
         title = f"{without_markers(claim.paper.title)}: "
         front = title if titled and not self._has_said(claim.paper) else ""
-        citations = tuple(self._cite(claim.paper, span) for span in claim.spans)
+        citations = tuple(self.cited.cite(claim.paper, span) for span in claim.spans)
         text = f"“{claim.text}”" if claim.verbatim else claim.text
         sentence = Sentence(
             f"{front}{text} {_markers(citations)}", citations, claim.support, claim.verbatim
@@ -119,7 +120,7 @@ class Answering:
         entries, citations = [], list[Citation]()
         for evidence in papers:
             spans = evidence.spans_about(topic) or sentence_spans(evidence.paper.abstract)
-            citations.append(self._cite(evidence.paper, spans[0]))
+            citations.append(self.cited.cite(evidence.paper, spans[0]))
             title = without_markers(evidence.paper.title)
             entries.append(f"{title} {_markers(citations[-1:])}")
         front = f"{name}: " if name else ""
@@ -129,23 +130,6 @@ class Answering:
 
     def _has_said(self, paper: Paper) -> bool:
         return any(each.citations[0].paper_id == paper.id for each in self.sentences)
-
-    def _cite(self, paper: Paper, span: Span) -> Citation:
-        start, end = span
-        for known in self.citations:
-            if (known.paper_id, known.start, known.end) == (paper.id, start, end):
-                return known
-        citation = Citation(
-            number=len(self.citations) + 1,
-            paper_id=paper.id,
-            title=paper.title,
-            chunk_id=next(chunk.id for chunk in chunk_paper(paper) if start < chunk.end),
-            start=start,
-            end=end,
-            quote=paper.abstract[start:end],
-        )
-        self.citations.append(citation)
-        return citation
 
     def finished(
         self,
@@ -176,7 +160,7 @@ class Answering:
             status=status,
             reason=reason,
             sentences=tuple(self.sentences),
-            citations=tuple(self.citations),
+            citations=tuple(self.cited.all),
             passages=self._shown(),
             timings=Timings(
                 self.retrieved_seconds,

@@ -24,10 +24,11 @@ from assistant.answer.calibration import Thresholds, kept
 from assistant.answer.collection import Listing, about_collection, look_up
 from assistant.answer.loaded import LoadedModels
 from assistant.answer.question import asks_for_several, checked, refers_back, shifts_subject
-from assistant.answer.sentences import ends_sentence, sentence_spans
 from assistant.answer.verification import Evidence
 from assistant.answer.writing import Claim, Page, unquoted
-from assistant.errors import ModelError
+from assistant.checking.sentences import ends_sentence, sentence_spans
+from assistant.checking.texts import MOST_CHARACTERS, PAPERS_COMPARED, check_text
+from assistant.errors import ModelError, QuestionError
 from assistant.llm.ahead import Progress, ReadAhead
 from assistant.llm.engine import Asked, Engine, StoppedError
 from assistant.llm.engines import check_engine
@@ -35,6 +36,7 @@ from assistant.settings import Settings, load_settings
 from assistant.streaming.streams import AsyncEventStream, EventStream
 from assistant.types import (
     Answer,
+    CheckedSentence,
     Done,
     Draft,
     Event,
@@ -225,6 +227,45 @@ class Assistant:
     ) -> tuple[Passage, ...]:
         """The papers closest to a query, best first, without the language model."""
         return self.store.search(checked(query), top_k=top_k, where=where)
+
+    def check(
+        self, text: str, *, paper: str = "", where: Filters | None = None
+    ) -> tuple[CheckedSentence, ...]:
+        """Compare a text with the papers, sentence by sentence, without the language model.
+
+        Args:
+            text: Any prose, at most `assistant.checking.texts.MOST_CHARACTERS` characters.
+            paper: Id or exact title of the one paper to compare with; by default the nearest ones.
+            where: What the papers must meet that may be compared.
+
+        Raises:
+            QuestionError: There is no text, or too much of it.
+            PaperNotFoundError: There is no such paper.
+            StoreError: The index is missing, damaged or of another make.
+        """
+        return tuple(self.checking(text, paper=paper, where=where))
+
+    def checking(
+        self, text: str, *, paper: str = "", where: Filters | None = None
+    ) -> Iterator[CheckedSentence]:
+        """Compare a text with the papers, as `check`, each sentence as soon as it is compared."""
+        if not text.strip():
+            raise QuestionError("there is no text to check", hint="give a sentence or more")
+        if len(text) > MOST_CHARACTERS:
+            raise QuestionError(
+                f"the text has {len(text):,} characters; {MOST_CHARACTERS:,} are checked at once",
+                hint="check it in parts",
+            )
+        store = self.store
+        if paper:
+            known = [store.paper_named(paper)]
+            return check_text(text, lambda _: known)
+        return check_text(
+            text,
+            lambda sentence: [
+                passage.paper for passage in store.search(sentence, PAPERS_COMPARED, where)
+            ],
+        )
 
     @property
     def store(self) -> Store:

@@ -1,8 +1,7 @@
-"""Does a paper say what a sentence says? Support, numbers, names, and the spans that hold it. Pure.
+"""Which words, numbers and names a question or a sentence shares with a paper. Pure.
 
-A sentence is supported as far as its content words, weighted by how rare they are in the
-collection, occur in the paper; every number and every name in it must occur there too. It knows
-nothing of models: the same check would judge a sentence written by hand.
+Finds the sentences of an abstract that have most to do with a text; whether a paper says what a
+sentence says is judged by `assistant.checking`.
 """
 
 from __future__ import annotations
@@ -12,10 +11,9 @@ import math
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from assistant.answer.sentences import Span, sentence_spans
+from assistant.checking.sentences import Span, sentence_spans
 from vectorstore import Paper
 
 DocumentFrequency = Callable[[Iterable[str]], Mapping[str, int]]
@@ -36,13 +34,8 @@ STOP_WORDS = frozenset(
     """.split()
 )
 
-QUESTION_WORD_WEIGHT = 0.3
-
 COMMON_AT_LEAST, COMMON_SHARE = 3, 0.05
 """Papers, and share of all papers, from which on a name is a word of the field."""
-
-_NEGATIONS = frozenset({"not", "never", "no", "neither", "nor", "cannot", "without"})
-_NEGATION_REACH = 1
 
 _NUMBER_WORDS = {
     word: str(number)
@@ -56,29 +49,6 @@ _TOKEN = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+(?:['’][^\W\d_]+)?", re.UNICODE
 _NAME = re.compile(r"[^\W_][\w\-^+*/.]*[^\W_]|[^\W_]", re.UNICODE)
 _COUNTED = re.compile(r"(?<![\w.(-])\d+(?:[.,]\d+)*(?![\w)]|\.\d)")
 _LATEX = re.compile(r"\\[\"'`^~=.]\{?([A-Za-z])\}?|\\[a-zA-Z]+\s*|[\\{}$^~]")
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """How a sentence stands against one paper."""
-
-    support: float
-    """Weighted share of its content words that the paper holds, in [0, 1]."""
-    missing_numbers: tuple[str, ...]
-    missing_names: tuple[str, ...]
-    denied: tuple[str, ...]
-    """Stems that the sentence asserts and its spans only deny."""
-    spans: tuple[Span, ...]
-    """The sentences of the abstract that support it, in order; none if no word is shared."""
-
-    @property
-    def sound(self) -> bool:
-        """No number and no name comes from elsewhere, and nothing is turned into its opposite."""
-        return not (self.missing_numbers or self.missing_names or self.denied)
-
-    def holds(self, support: float) -> bool:
-        """Whether the sentence may be shown, given the least support that is asked for."""
-        return self.sound and bool(self.spans) and self.support >= support
 
 
 class Evidence:
@@ -104,40 +74,9 @@ class Evidence:
             word[0] for word in re.findall(r"[a-z]+", f"{title} {abstract}".casefold())
         )
 
-    def check(self, sentence: str, question: str = "") -> Check:
-        """Compare a sentence with the paper.
-
-        Args:
-            sentence: What is claimed.
-            question: Words that the sentence took over from it, and that the paper does not
-                have, count less: they are how the user put it, not what is claimed.
-        """
-        weights = self._weights(sentence)
-        for stem in (stems(question) & weights.keys()) - self._stems:
-            weights[stem] *= QUESTION_WORD_WEIGHT
-        total = sum(weights.values())
-        held = sum(weight for stem, weight in weights.items() if stem in self._stems)
-        spans = self.supporting_spans(weights)
-        return Check(
-            support=held / total if total else 0.0,
-            missing_numbers=tuple(sorted(numbers(sentence) - self._numbers)),
-            missing_names=tuple(
-                name
-                for name in names(sentence)
-                if not self._holds(name) and not self._spells_out(name, sentence)
-            ),
-            denied=()
-            if _NEGATIONS.intersection(words_of(sentence))
-            else self._denied(weights, spans),
-            spans=spans,
-        )
-
-    def _denied(self, weights: Mapping[str, float], spans: Sequence[Span]) -> tuple[str, ...]:
-        texts = [self.paper.abstract[start:end] for start, end in spans]
-        denied = set[str]().union(*map(denied_stems, texts)).intersection(weights)
-        return tuple(
-            sorted(denied.difference(*(stems(text) - denied_stems(text) for text in texts)))
-        )
+    def lacks_a_number(self, sentence: str) -> bool:
+        """Return True if a sentence has a number that the paper has nowhere."""
+        return bool(numbers(sentence) - self._numbers)
 
     def supporting_spans(self, weights: Mapping[str, float], most: int = 3) -> tuple[Span, ...]:
         """Greedy cover: the abstract's sentences that together hold most of the weight.
@@ -206,15 +145,6 @@ class Evidence:
         short = name.removesuffix("s")
         return short.isupper() and short.casefold() in self._initials
 
-    def _spells_out(self, name: str, sentence: str) -> bool:
-        """Whether the sentence has the name in brackets, behind words that the paper holds."""
-        match = re.search(rf"((?:[\w-]+ ){{1,9}})\({re.escape(name)}\)", sentence)
-        if not match or not name.isupper():
-            return False
-        words = re.findall(r"[^\W_]+", match.group(1))[-len(name) :]
-        initials = "".join(word[0] for word in words).upper()
-        return initials == name and all(self._holds(word) for word in words)
-
     def _holds(self, name: str) -> bool:
         return flatten(name) in self._flat
 
@@ -266,19 +196,6 @@ def content_words(text: str) -> list[str]:
             if word not in STOP_WORDS and (len(word) > 1 or word.isdigit())
         )
     )
-
-
-def denied_stems(text: str) -> set[str]:
-    """Stems of content words that a text has only right behind a negation ("surely not SOTA")."""
-    asserted, denied = set[str](), set[str]()
-    reach = 0
-    for word in words_of(text):
-        if word in _NEGATIONS:
-            reach = _NEGATION_REACH
-            continue
-        (denied if reach else asserted).add(stem_of(word))
-        reach = max(0, reach - 1)
-    return denied - asserted
 
 
 def stems(text: str) -> set[str]:

@@ -1,7 +1,7 @@
 """From what the model writes about a paper to what may be shown of it. Pure.
 
-A sentence is shown as it was written if the paper holds its words, numbers and names, and if it
-leaves out no number of the sentences that it rests on. Otherwise those are quoted: small models
+A sentence is shown as it was written if the check supports it, and if it leaves out no number of
+the sentences that it rests on. Otherwise those are quoted: small models
 find the place in a paper more reliably than they say what stands there.
 """
 
@@ -11,21 +11,18 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from assistant.answer.sentences import Span
 from assistant.answer.verification import Evidence
+from assistant.checking.judgement import PaperCheck
+from assistant.checking.markers import plain
+from assistant.checking.sentences import Span
 from vectorstore import Paper
 
 # Measured on the development questions, see docs/engine.md.
-PROBE_SURE = 0.0
-"""Log odds from which the usual support is enough."""
-SUPPORT_AT_LEAST, SUPPORT_IF_UNSURE = 0.7, 0.85
-"""Share of a sentence's content words that its paper must hold."""
-SUPPORT_TO_POINT = 0.4
-"""Share from which a sentence that is not shown still tells which place of the paper is meant."""
+SHARE_TO_POINT = 0.4
+"""Share of a failed sentence's words that the paper must hold for its place to be quoted."""
 PROBE_TO_QUOTE = 0.0
 """Log odds from which a paper is quoted though nothing that was written could be verified."""
 
-_MARKER = re.compile(r"\s*\[\s*\d+(?:\s*[,;–-]\s*\d+)*\s*\]")
 _LIST_NUMBER = re.compile(r"^\d{1,2}[.)]\s+")
 _FRAME = re.compile(
     r"^(?:it|(?:the|this) (?:abstract|paper|authors?)) "
@@ -74,8 +71,7 @@ class Page:
         self._evidence = evidence
         self._question = question
         self._several = one_of_several
-        sure = one_of_several or probe >= PROBE_SURE
-        self._wanted = SUPPORT_AT_LEAST if sure else SUPPORT_IF_UNSURE
+        self._check = PaperCheck(evidence.paper)
         self._may_be_quoted = one_of_several or probe >= PROBE_TO_QUOTE
         self._held: list[Claim] = []
         """Quotations that wait for a verified sentence: alone they may be beside the point."""
@@ -89,21 +85,21 @@ class Page:
             complete: It was not cut off in the middle.
         """
         text = unframed(plain(text).strip('*"“” '))
-        check = self._evidence.check(text, self._question)
+        judgement = self._check.check(text, self._question)
         if _DECLINES.search(text):
             self._may_be_quoted = False
             return
-        if check.missing_numbers:
+        if self._evidence.lacks_a_number(text):
             self._may_be_quoted = False  # the answer is not in there
-        if not (complete and check.holds(self._wanted)):
-            if check.support >= SUPPORT_TO_POINT:
-                self._held += self._quotations(check.spans[:1])
+        if not (complete and judgement.supported):
+            if judgement.share >= SHARE_TO_POINT:
+                self._held += self._quotations(judgement.spans)
             return
         yield from self._release()
-        if self._evidence.leaves_out_a_number(text, check.spans):
-            yield from self._quotations(check.spans)
+        if self._evidence.leaves_out_a_number(text, judgement.spans):
+            yield from self._quotations(judgement.spans)
         else:
-            yield Claim(self._evidence.paper, text, check.spans, check.support)
+            yield Claim(self._evidence.paper, text, judgement.spans, judgement.support)
         self._may_be_quoted = True
 
     def rest(self) -> Iterator[Claim]:
@@ -137,13 +133,3 @@ def unframed(text: str) -> str:
     """A sentence without "The abstract states that" and the like, and without a list's number."""
     bare = _FRAME.sub("", _LIST_NUMBER.sub("", text))
     return bare[:1].upper() + bare[1:] if bare != text else text
-
-
-def without_markers(text: str) -> str:
-    """Without what looks like a citation and is none of ours: a question, abstract or title's."""
-    return _MARKER.sub("", text)
-
-
-def plain(text: str) -> str:
-    """On one line, and without what looks like a citation of ours."""
-    return " ".join(without_markers(text).split())

@@ -16,7 +16,7 @@ from itertools import pairwise
 from typing import Literal
 from urllib.parse import urlsplit
 
-from assistant.answer.sentences import sentence_spans
+from assistant.checking.sentences import sentence_spans
 from assistant.llm.ahead import Progress
 from assistant.streaming.turn import Turn
 from assistant.types import Citation, Closest, Sentence

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assistant.answer.sentences import sentence_spans
+from assistant.checking.sentences import sentence_spans
 from assistant.resources import resource
 from vectorstore import Paper
 from vectorstore.sources.papers import read_papers

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from assistant.answer.sentences import sentence_spans
 from assistant.answer.verification import Evidence, flatten, names, numbers, words_of
+from assistant.checking.sentences import sentence_spans
 from assistant.resources import resource
 from vectorstore import Paper
 from vectorstore.sources.papers import read_papers

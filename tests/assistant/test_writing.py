@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assistant.answer.sentences import sentence_spans
 from assistant.answer.verification import Evidence
 from assistant.answer.writing import Claim, Page, unframed, unquoted
+from assistant.checking.sentences import sentence_spans
 from vectorstore import Paper
 
 ABSTRACT = (
