@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import json
 import math
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,7 +95,9 @@ class PaperCheck:
             sentence: One sentence, or an elliptic answer such as "No, 97 of the 436 cases."
             question: Words that the sentence only repeats from it need not stand in the paper.
         """
-        alignment = align(self._words, without_answer_word(sentence))
+        # Abstracts are stored composed.
+        claim = without_answer_word(unicodedata.normalize("NFC", sentence))
+        alignment = align(self._words, claim)
         if not alignment.content:
             return Judgement("not_found", 0.0, "there is nothing in it to compare", (), 0.0)
         compared = compare(self._words, alignment, words_of(question))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator, Sequence
 
 from assistant.checking.citations import Citations
@@ -38,7 +37,7 @@ def check_text(
         The sentences in order, also those that claim nothing.
     """
     citations = Citations()
-    prepared = functools.lru_cache(maxsize=_PAPERS_PREPARED)(PaperCheck)
+    prepared: dict[str, PaperCheck] = {}
     for start, end in sentence_spans(text):
         sentence = text[start:end]
         claim = plain(sentence)
@@ -46,8 +45,16 @@ def check_text(
             yield CheckedSentence(sentence, "no_claim", "it claims nothing about a paper", 0.0, ())
             continue
         papers = find_papers(claim)
-        judged = [(paper, prepared(paper).check(claim)) for paper in papers]
+        judged = [(paper, _prepared(paper, prepared).check(claim)) for paper in papers]
         yield _checked(sentence, judged, citations)
+
+
+def _prepared(paper: Paper, prepared: dict[str, PaperCheck]) -> PaperCheck:
+    if paper.id not in prepared:
+        if len(prepared) >= _PAPERS_PREPARED:
+            prepared.pop(next(iter(prepared)))
+        prepared[paper.id] = PaperCheck(paper)
+    return prepared[paper.id]
 
 
 def makes_claim(sentence: str) -> bool:
