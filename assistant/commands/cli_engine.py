@@ -228,8 +228,8 @@ def _measure_claims(settings: "Settings", path: Path, output: Path) -> None:
     from assistant.quality.claims import (
         HEADER,
         check_claims,
+        check_sentence,
         claims_table,
-        lexical_check,
         read_claims,
     )
 
@@ -237,9 +237,8 @@ def _measure_claims(settings: "Settings", path: Path, output: Path) -> None:
     terminal = console.terminal()
     with console.open_store(settings) as store:
         papers = {name: paper for paper in store.papers() for name in (paper.title, paper.id)}
-        check = lexical_check(store.document_frequency, len(store))
         with terminal.stage("checking"):
-            checked = list(check_claims(claims, papers, check))
+            checked = list(check_claims(claims, papers, check_sentence))
     if left := len(claims) - len(checked):
         terminal.note(f"{left} of {len(claims)} claims are about papers not in the collection")
     terminal.table(HEADER, claims_table(checked))

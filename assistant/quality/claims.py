@@ -16,9 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from assistant.answer.sentences import Span
-from assistant.answer.verification import DocumentFrequency, Evidence
-from assistant.answer.writing import SUPPORT_AT_LEAST
+from assistant.checking.judgement import Judgement, PaperCheck
+from assistant.checking.sentences import Span
 from assistant.errors import QuestionFileError
 from vectorstore import Paper
 
@@ -165,30 +164,9 @@ def _claim(row: Any, number: int) -> Claim:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Checked:
-    verdict: str
-    reason: str
-    spans: tuple[Span, ...]
-
-
-def lexical_check(frequency: DocumentFrequency, collection_size: int) -> SentenceCheck:
-    """Return the check by which an answer's sentences are shown or not.
-
-    Args:
-        frequency: Number of papers that hold each of the given words.
-        collection_size: Number of papers.
-    """
-
-    def check(sentence: str, paper: Paper) -> _Checked:
-        found = Evidence(paper, frequency, collection_size).check(sentence)
-        if found.holds(SUPPORT_AT_LEAST):
-            return _Checked(SUPPORTED, "", found.spans)
-        words = (*found.missing_numbers, *found.missing_names, *found.denied)
-        verdict = CONTRADICTED if found.denied else NOT_FOUND
-        return _Checked(verdict, ", ".join(words) or "too few of its words", found.spans)
-
-    return check
+def check_sentence(sentence: str, paper: Paper) -> Judgement:
+    """Compare a sentence with a paper, by the check that decides what an answer shows."""
+    return PaperCheck(paper).check(sentence)
 
 
 def check_claims(

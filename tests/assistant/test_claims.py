@@ -14,8 +14,8 @@ from assistant.quality.claims import (
     HEADER,
     CheckedClaim,
     check_claims,
+    check_sentence,
     claims_table,
-    lexical_check,
     read_claims,
 )
 from tests.fakes import PAPERS
@@ -107,13 +107,10 @@ def test_the_row_of_a_claim_says_why_and_quotes_the_abstract(tmp_path: Path) -> 
 
 
 def test_sentences_that_answers_would_show_count_as_shown(tmp_path: Path) -> None:
-    def frequency(words: Any) -> dict[str, int]:
-        return dict.fromkeys(words, 1)
-
     claims = read_claims(
         written(tmp_path, ROW, {**ROW, "sentence": "Larch answers in 6.1 seconds."})
     )
-    right, wrong = check_claims(claims, PAPERS_BY_NAME, lexical_check(frequency, len(PAPERS)))
+    right, wrong = check_claims(claims, PAPERS_BY_NAME, check_sentence)
     assert right.shown
     assert not wrong.shown
     assert "6.1" in wrong.reason
