@@ -15,11 +15,13 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from assistant.checking.texts import check_text
 from assistant.errors import ModelMissingError, QuestionError
 from assistant.llm.ahead import Progress
 from assistant.settings import Settings, load_settings
 from assistant.types import (
     Answer,
+    CheckedSentence,
     Citation,
     Closest,
     Done,
@@ -322,6 +324,14 @@ class ScriptedAssistant:
         words = set(query.casefold().split())
         found = [each for each in PAPERS if words & set(each.abstract.casefold().split())]
         return tuple(passage(each, rank) for rank, each in enumerate(found[:top_k], start=1))
+
+    def check(
+        self, text: str, *, paper: str = "", where: Filters | None = None
+    ) -> tuple[CheckedSentence, ...]:
+        """Compare a text with the scripted papers, by the real check."""
+        self.filters.append(where)
+        named = [each for each in PAPERS if not paper or paper in (each.id, each.title)]
+        return tuple(check_text(text, lambda _: named))
 
     def preload(self) -> None:
         """There is no model to load."""

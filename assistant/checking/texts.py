@@ -13,8 +13,8 @@ from assistant.checking.words import words_of
 from assistant.types import CheckedSentence
 from vectorstore import Paper
 
-MOST_CHARACTERS = 200_000
-"""Longest text that is checked at once; a long review has half of it."""
+MOST_CHARACTERS = 80_000
+"""Longest text that is checked at once, some 12,000 words; as JSON it stays below a megabyte."""
 PAPERS_COMPARED = 6
 """Papers that each sentence is compared with, the nearest first."""
 SHARE_TO_NAME = 0.35

@@ -15,6 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from assistant.commands import console
+from assistant.commands.cli_check import check
 from assistant.commands.cli_collections import collections_app
 from assistant.commands.cli_engine import calibrate, evaluate, states_app, warm
 from assistant.commands.cli_models import models_app
@@ -98,6 +99,7 @@ app = typer.Typer(
 )
 app.command()(ingest)
 app.command()(search)
+app.command()(check)
 app.command()(repair)
 app.command()(warm)
 app.command("eval")(evaluate)

@@ -26,6 +26,8 @@ from assistant.serving.api_models import (
     MOST_PAPERS,
     AnswerBody,
     AskRequest,
+    CheckRequest,
+    CheckResult,
     ErrorBody,
     Health,
     PaperPage,
@@ -131,6 +133,11 @@ def _add_papers(api: "FastAPI", desk: Desk) -> None:
         """Find papers, without the language model."""
         found = desk.assistant.search(body.query, body.top_k, filters_of(body.where))
         return SearchResult(passages=list(found))
+
+    @api.post("/v1/check", tags=["papers"])
+    def check(body: CheckRequest) -> CheckResult:
+        """Compare a text with the papers sentence by sentence, without the language model."""
+        return desk.check(body.text, body.paper, filters_of(body.where))
 
     @api.get("/v1/papers", tags=["papers"])
     def list_papers(

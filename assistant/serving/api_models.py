@@ -11,11 +11,14 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, RootModel
 
 from assistant.answer.question import MOST_CHARACTERS
+from assistant.checking import texts
 from vectorstore import Paper, Passage
 from vectorstore.filters import Condition, Filters
 
 MOST_PAPERS = 100
 """Papers of one page or search."""
+MOST_TEXT_CHARACTERS = texts.MOST_CHARACTERS
+"""Characters of a text that is checked."""
 MOST_EARLIER = 50
 """Earlier questions of one request."""
 
@@ -119,12 +122,41 @@ class CitationBody(BaseModel):
     quote: str
 
 
+class CheckRequest(_Request):
+    """A text that is compared with the papers, without the language model."""
+
+    text: str = Field(
+        min_length=1,
+        max_length=MOST_TEXT_CHARACTERS,
+        pattern=r"\S",
+        examples=["BenchX compares nine methods on four datasets."],
+    )
+    paper: str = Field(default="", description="Id or exact title of one paper.")
+    where: Where | None = Field(default=None, description="What papers must meet.")
+
+
+class CheckedSentenceBody(BaseModel):
+    """One sentence of a checked text."""
+
+    sentence: str
+    verdict: Literal["supported", "contradicted", "not_found", "no_claim"]
+    reason: str = Field(description="Why it is not supported; empty if it is.")
+    support: float = Field(description="Estimated probability that the paper says it, in [0, 1].")
+    citations: list[CitationBody]
+
+
+class CheckResult(BaseModel):
+    """The sentences of a text, in order."""
+
+    sentences: list[CheckedSentenceBody]
+
+
 class SentenceBody(BaseModel):
     """A sentence and what it rests on."""
 
     text: str
     citations: list[int]
-    support: float = Field(description="Share of its content words in the abstract, in [0, 1].")
+    support: float = Field(description="Estimated probability that the paper says it, in [0, 1].")
     verbatim: bool
 
 

@@ -11,10 +11,10 @@ from contextlib import asynccontextmanager
 from typing import Protocol
 
 from assistant.errors import UnavailableError
-from assistant.serving.api_models import PaperPage
+from assistant.serving.api_models import CheckResult, PaperPage
 from assistant.serving.metrics import Metrics
 from assistant.streaming.streams import AsyncEventStream, ClosableStream
-from assistant.types import Answer, Done, Event
+from assistant.types import Answer, CheckedSentence, Done, Event
 from vectorstore import Paper, Passage
 from vectorstore.filters import Filters
 
@@ -46,6 +46,11 @@ class ServedAssistant(Protocol):
         self, query: str, top_k: int = 8, where: Filters | None = None
     ) -> tuple[Passage, ...]:
         """The papers closest to a query."""
+
+    def check(
+        self, text: str, *, paper: str = "", where: Filters | None = None
+    ) -> tuple[CheckedSentence, ...]:
+        """Compare a text with the papers."""
 
     def stream(
         self, question: str, *, history: Sequence[str] = (), where: Filters | None = None
@@ -112,6 +117,15 @@ class Desk:
                 if isinstance(event, Done):
                     return event.answer
         raise UnavailableError("the assistant is closing", hint="start it, and ask again")
+
+    def check(self, text: str, paper: str, where: Filters | None) -> CheckResult:
+        """The sentences of a text, compared with the papers.
+
+        Raises:
+            AssistantError, StoreError: As ``Assistant.check``.
+        """
+        sentences = self.assistant.check(text, paper=paper, where=where)
+        return CheckResult.model_validate({"sentences": [each.as_dict() for each in sentences]})
 
     def page(self, offset: int, limit: int) -> PaperPage:
         """A stretch of the collection."""

@@ -19,7 +19,9 @@ from pydantic import Field
 from assistant.errors import USER_ERRORS
 from assistant.serving.api_models import (
     MOST_PAPERS,
+    MOST_TEXT_CHARACTERS,
     AnswerBody,
+    CheckResult,
     PaperBody,
     PaperPage,
     QuestionText,
@@ -103,6 +105,16 @@ def build_mcp(desk: Desk) -> "MCPServer[Any]":
         searching = asyncio.to_thread(desk.assistant.search, query, top_k, filters_of(where))
         found = await _told(searching)
         return SearchResult(passages=list(found))
+
+    @server.tool(annotations=reads)
+    async def check(
+        text: Annotated[str, Field(min_length=1, max_length=MOST_TEXT_CHARACTERS, pattern=r"\S")],
+        paper: Annotated[str, Field(description="Id or exact title of one paper.")] = "",
+        where: Annotated[Where | None, Field(description="What papers must meet.")] = None,
+    ) -> CheckResult:
+        """Check whether the papers say what a text says, sentence by sentence, with quotations."""
+        checking = asyncio.to_thread(desk.check, text, paper, filters_of(where))
+        return await _told(checking)
 
     @server.tool(annotations=reads)
     async def get_paper(paper_id: Annotated[str, Field(min_length=1)]) -> PaperBody:

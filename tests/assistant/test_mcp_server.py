@@ -52,7 +52,13 @@ def test_the_official_client_uses_every_tool(connected: Callable[[], Any]) -> No
     async def use() -> None:
         async with connected() as client:
             tools = (await client.list_tools()).tools
-            assert {tool.name for tool in tools} == {"ask", "search", "get_paper", "list_papers"}
+            assert {tool.name for tool in tools} == {
+                "ask",
+                "check",
+                "search",
+                "get_paper",
+                "list_papers",
+            }
             assert all(tool.output_schema and tool.description for tool in tools)
             await _use_tools(client)
 

@@ -46,5 +46,6 @@ def test_every_path_is_described() -> None:
         "/v1/models/{model}",
         "/v1/papers",
         "/v1/papers/{paper_id}",
+        "/v1/check",
         "/v1/search",
     }
